@@ -1,0 +1,644 @@
+#include "pool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+/* How long an idle worker looks for work before it parks, in turns of the spin loop. Only one
+ * worker of a pool spins at a time, and none where there is a single CPU. */
+enum { SPIN_TURNS = 400 };
+
+/* -- invariants: hold whenever the lock is free -- */
+
+#ifdef AIOINTERP_CHECKS
+#include <stdio.h>
+
+static size_t
+length(const struct list *head)
+{
+    size_t count = 0;
+    for (const struct list *node = head->next; node != head; node = node->next) {
+        count++;
+    }
+    return count;
+}
+
+static void
+require(bool holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "pool: broken invariant: %s\n", what);
+        abort();
+    }
+}
+
+static void
+check_locked(const struct pool *pool)
+{
+    require(length(&pool->plain) == pool->plain_count, "plain_count");
+    require(length(&pool->slotted) == pool->slotted_count, "slotted_count");
+    require(length(&pool->parked) == pool->parked_count, "parked_count");
+    require(length(&pool->free) + length(&pool->empty) == pool->free_count, "free_count");
+    require(pool->parked_count + pool->coming <= pool->workers, "idle workers <= workers");
+    require(pool->workers <= pool->max_workers, "workers <= max_workers");
+    require(pool->free_count <= pool->max_slots, "free slots <= max_slots");
+}
+#else
+#define check_locked(pool) ((void)(pool))
+#endif
+
+static void
+lock(struct pool *pool)
+{
+    os_mutex_lock(&pool->lock);
+}
+
+static void
+unlock(struct pool *pool)
+{
+    check_locked(pool);
+    os_mutex_unlock(&pool->lock);
+}
+
+/* -- making and ending -- */
+
+/* No jobs, no workers, all slots there and without an interpreter. */
+static void
+empty(struct pool *pool)
+{
+    list_init(&pool->plain);
+    list_init(&pool->slotted);
+    list_init(&pool->parked);
+    list_init(&pool->free);
+    list_init(&pool->empty);
+    pool->plain_count = pool->slotted_count = 0;
+    pool->parked_count = pool->coming = pool->workers = 0;
+    pool->spinning = false;
+    for (unsigned i = 0; i < pool->max_slots; i++) {
+        pool->slots[i].home = NULL;
+        pool->slots[i].resource = NULL;
+        list_push_back(&pool->empty, &pool->slots[i].node);
+    }
+    pool->free_count = pool->max_slots;
+}
+
+int
+pool_init(struct pool *pool, unsigned max_workers, unsigned max_slots)
+{
+    *pool = (struct pool){.max_workers = max_workers, .max_slots = max_slots};
+    pool->slots = calloc(max_slots, sizeof(*pool->slots));
+    if (pool->slots == NULL) {
+        return ENOMEM;
+    }
+    int error = os_mutex_init(&pool->lock);
+    if (error != 0) {
+        free(pool->slots);
+        return error;
+    }
+    empty(pool);
+    pool->may_spin = os_cpu_count() > 1;
+    atomic_init(&pool->departures, 0);
+    atomic_init(&pool->work, false);
+    atomic_init(&pool->returns, 0);
+    return 0;
+}
+
+void
+pool_destroy(struct pool *pool)
+{
+    os_mutex_destroy(&pool->lock);
+    free(pool->slots);
+}
+
+/* -- who should come: all under the lock -- */
+
+/* Pending jobs that could start at once if there were workers enough. */
+static size_t
+demand_locked(const struct pool *pool)
+{
+    size_t startable =
+        pool->slotted_count < pool->free_count ? pool->slotted_count : pool->free_count;
+    return pool->plain_count + startable;
+}
+
+static struct worker *
+unpark_locked(struct pool *pool, struct list *node)
+{
+    struct worker *worker = LIST_ENTRY(node, struct worker, node);
+    list_remove(node);
+    pool->parked_count--;
+    worker->looking = true;
+    pool->coming++;
+    return worker;
+}
+
+/* The parked worker that suits best: for a slotted job one that is home to an interpreter, for a
+ * plain one rather not; the last to park first, since its caches are warm. */
+static struct worker *
+choose_locked(struct pool *pool, bool slotted)
+{
+    for (struct list *node = pool->parked.next; node != &pool->parked; node = node->next) {
+        if ((LIST_ENTRY(node, struct worker, node)->homes > 0) == slotted) {
+            return unpark_locked(pool, node);
+        }
+    }
+    return unpark_locked(pool, pool->parked.next);
+}
+
+/* What must be done once the lock is free, so that every job that can start has a worker coming. */
+struct calls {
+    struct list wake; /* workers, unlinked from `parked`, to be signalled */
+    unsigned start;   /* workers to be started */
+};
+
+/* Starts at most `may_start` workers: who counts a worker must be able to say so to somebody who
+ * starts it. */
+static void
+call_workers_locked(struct pool *pool, bool slotted, unsigned may_start, struct calls *calls)
+{
+    list_init(&calls->wake);
+    calls->start = 0;
+    while (demand_locked(pool) > pool->coming) {
+        if (pool->parked_count > 0) {
+            list_push_back(&calls->wake, &choose_locked(pool, slotted)->node);
+        }
+        else if (calls->start < may_start && pool->workers < pool->max_workers) {
+            pool->workers++;
+            pool->coming++;
+            calls->start++;
+        }
+        else {
+            break;
+        }
+    }
+}
+
+static void
+call_everyone_locked(struct pool *pool, struct list *wake)
+{
+    while (!list_is_empty(&pool->parked)) {
+        list_push_back(wake, &unpark_locked(pool, pool->parked.next)->node);
+    }
+}
+
+/* After the lock was given back. A worker on the list waits for its signal and for nothing else, so
+ * its node is ours until then. */
+static void
+wake(struct list *workers)
+{
+    struct list *node;
+    while ((node = list_pop_front(workers)) != NULL) {
+        struct worker *worker = LIST_ENTRY(node, struct worker, node);
+        /* Pairs with the acquire in await_signal(). */
+        atomic_store_explicit(&worker->signal, 1, memory_order_release);
+        os_word_wake_one(&worker->signal);
+    }
+}
+
+/* -- submitting -- */
+
+static bool
+nothing_pending(const struct pool *pool)
+{
+    return pool->plain_count == 0 && pool->slotted_count == 0;
+}
+
+static void
+note_work_locked(struct pool *pool)
+{
+    /* The spinner looks again under the lock, so nothing hangs on the order. */
+    atomic_store_explicit(&pool->work, !nothing_pending(pool) || pool->closed,
+                          memory_order_relaxed);
+}
+
+static void
+count_locked(struct pool *pool, struct job *job, bool enqueued)
+{
+    size_t *count = job->slotted ? &pool->slotted_count : &pool->plain_count;
+    *count = enqueued ? *count + 1 : *count - 1;
+    note_work_locked(pool);
+}
+
+static struct list *
+queue_of(struct pool *pool, struct job *job)
+{
+    return job->slotted ? &pool->slotted : &pool->plain;
+}
+
+pool_submitted
+pool_submit(struct pool *pool, struct job *job)
+{
+    struct calls calls;
+    lock(pool);
+    if (pool->closed) {
+        unlock(pool);
+        return POOL_CLOSED;
+    }
+    job->number = pool->next_number++;
+    list_push_back(queue_of(pool, job), &job->node);
+    count_locked(pool, job, true);
+    call_workers_locked(pool, job->slotted, 1, &calls);
+    unlock(pool);
+    wake(&calls.wake);
+    return calls.start > 0 ? POOL_START_WORKER : POOL_QUEUED;
+}
+
+/* Gives the lock back too. Whoever awaits the workers may end the pool as soon as the lock is free:
+ * after that only the address of the word is used. */
+static void
+unlock_and_note_departure(struct pool *pool)
+{
+    /* Pairs with the acquire in pool_await_workers(). */
+    atomic_fetch_add_explicit(&pool->departures, 1, memory_order_release);
+    unlock(pool);
+    os_word_wake_all(&pool->departures);
+}
+
+bool
+pool_worker_failed(struct pool *pool)
+{
+    lock(pool);
+    pool->workers--;
+    pool->coming--;
+    bool others = pool->workers > 0;
+    unlock_and_note_departure(pool);
+    return others;
+}
+
+/* -- slots: under the lock -- */
+
+static void
+release_slot_locked(struct pool *pool, struct worker *worker)
+{
+    struct slot *slot = worker->slot;
+    if (slot == NULL) {
+        return;
+    }
+    worker->slot = NULL;
+    list_push_front(slot->resource != NULL ? &pool->free : &pool->empty, &slot->node);
+    pool->free_count++;
+    if (pool->closed) {
+        /* Pairs with the acquire in pool_reclaim_slot(). */
+        atomic_fetch_add_explicit(&pool->returns, 1, memory_order_release);
+        os_word_wake_all(&pool->returns);
+    }
+}
+
+static void
+hold_slot_locked(struct pool *pool, struct worker *worker, struct list *node)
+{
+    list_remove(node);
+    pool->free_count--;
+    worker->slot = LIST_ENTRY(node, struct slot, node);
+}
+
+/* A free slot that this worker is home to, or NULL. */
+static struct list *
+find_home_locked(struct pool *pool, struct worker *worker)
+{
+    if (worker->homes == 0) {
+        return NULL;
+    }
+    for (struct list *node = pool->free.next; node != &pool->free; node = node->next) {
+        if (LIST_ENTRY(node, struct slot, node)->home == worker) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+/* A slot at home with this worker, else any that has its resource made, else an empty one. */
+static bool
+acquire_slot_locked(struct pool *pool, struct worker *worker)
+{
+    if (worker->slot != NULL) {
+        return true;
+    }
+    if (pool->free_count == 0) {
+        return false;
+    }
+    struct list *node = find_home_locked(pool, worker);
+    if (node == NULL) {
+        node = list_is_empty(&pool->free) ? pool->empty.next : pool->free.next;
+    }
+    hold_slot_locked(pool, worker, node);
+    return true;
+}
+
+void
+pool_slot_made(struct pool *pool, struct worker *worker, void *resource)
+{
+    lock(pool);
+    worker->slot->resource = resource;
+    worker->slot->home = worker;
+    worker->homes++;
+    unlock(pool);
+}
+
+void
+pool_slot_ended(struct pool *pool, struct worker *worker)
+{
+    struct calls calls;
+    lock(pool);
+    worker->slot->resource = NULL;
+    worker->slot->home = NULL;
+    worker->homes--;
+    release_slot_locked(pool, worker);
+    call_workers_locked(pool, true, 0, &calls);
+    unlock(pool);
+    wake(&calls.wake);
+}
+
+void *
+pool_reclaim_slot(struct pool *pool, struct worker *worker)
+{
+    for (;;) {
+        unsigned returns = atomic_load_explicit(&pool->returns, memory_order_acquire);
+        lock(pool);
+        if (worker->homes == 0) {
+            unlock(pool);
+            return NULL;
+        }
+        struct list *node = find_home_locked(pool, worker);
+        if (node != NULL) {
+            hold_slot_locked(pool, worker, node);
+            unlock(pool);
+            return worker->slot->resource;
+        }
+        unlock(pool);
+        os_word_wait(&pool->returns, returns, OS_FOREVER);
+    }
+}
+
+/* -- taking -- */
+
+static void
+look_locked(struct pool *pool, struct worker *worker, bool looking)
+{
+    if (worker->looking != looking) {
+        worker->looking = looking;
+        pool->coming = looking ? pool->coming + 1 : pool->coming - 1;
+    }
+}
+
+static struct job *
+first_job(const struct list *queue)
+{
+    return list_is_empty(queue) ? NULL : LIST_ENTRY(queue->next, struct job, node);
+}
+
+/* The oldest job that can start; the slot it needs is held, and a slot it does not need is not. */
+static struct job *
+choose_job_locked(struct pool *pool, struct worker *worker)
+{
+    struct job *plain = first_job(&pool->plain);
+    struct job *slotted = first_job(&pool->slotted);
+    if (slotted != NULL && (plain == NULL || slotted->number < plain->number) &&
+        acquire_slot_locked(pool, worker)) {
+        return slotted;
+    }
+    release_slot_locked(pool, worker);
+    return plain;
+}
+
+/* Takes a job and becomes busy, or gives NULL and is looking. When the last pending job of a closed
+ * pool is gone, those parked have to be told, so that they leave. */
+static struct job *
+take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
+{
+    struct job *job = choose_job_locked(pool, worker);
+    look_locked(pool, worker, job == NULL);
+    if (job != NULL) {
+        list_remove(&job->node);
+        count_locked(pool, job, false);
+        if (pool->closed && nothing_pending(pool)) {
+            call_everyone_locked(pool, wake_list);
+        }
+    }
+    return job;
+}
+
+void
+pool_join(struct pool *pool, struct worker *worker)
+{
+    (void)pool; /* counted in `coming` since somebody was told to start it */
+    *worker = (struct worker){.looking = true};
+    list_init(&worker->node);
+    atomic_init(&worker->signal, 0);
+}
+
+struct job *
+pool_take(struct pool *pool, struct worker *worker)
+{
+    struct list leaving;
+    list_init(&leaving);
+    lock(pool);
+    struct job *job = take_locked(pool, worker, &leaving);
+    unlock(pool);
+    wake(&leaving);
+    return job;
+}
+
+/* Looks out for work for a moment without the lock. */
+static void
+spin(struct pool *pool)
+{
+    for (int turn = 0; turn < SPIN_TURNS; turn++) {
+        if (atomic_load_explicit(&pool->work, memory_order_relaxed)) {
+            break;
+        }
+        os_spin_hint();
+    }
+}
+
+static void
+await_signal(struct worker *worker)
+{
+    while (atomic_exchange_explicit(&worker->signal, 0, memory_order_acquire) == 0) {
+        os_word_wait(&worker->signal, 0, OS_FOREVER);
+    }
+}
+
+/* The wait loop. Each turn: take; or leave; or spin once and look again; or park. */
+struct job *
+pool_wait(struct pool *pool, struct worker *worker)
+{
+    struct list leaving;
+    list_init(&leaving);
+    bool spun = !pool->may_spin;
+    struct job *job;
+
+    lock(pool);
+    while ((job = take_locked(pool, worker, &leaving)) == NULL) {
+        if (pool->closed && nothing_pending(pool)) {
+            look_locked(pool, worker, false);
+            break;
+        }
+        if (!spun && !pool->spinning) {
+            spun = true;
+            pool->spinning = true;
+            unlock(pool);
+            spin(pool);
+            lock(pool);
+            pool->spinning = false;
+            continue;
+        }
+        look_locked(pool, worker, false);
+        list_push_front(&pool->parked, &worker->node);
+        pool->parked_count++;
+        unlock(pool);
+        await_signal(worker);
+        lock(pool);
+    }
+    unlock(pool);
+    wake(&leaving);
+    return job;
+}
+
+unsigned
+pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job)
+{
+    struct calls calls;
+    lock(pool);
+    look_locked(pool, worker, false);
+    release_slot_locked(pool, worker);
+    if (job != NULL) {
+        list_push_front(queue_of(pool, job), &job->node);
+        count_locked(pool, job, true);
+    }
+    call_workers_locked(pool, job != NULL && job->slotted, UINT_MAX, &calls);
+    unlock(pool);
+    wake(&calls.wake);
+    return calls.start;
+}
+
+void
+pool_leave(struct pool *pool, struct worker *worker)
+{
+    lock(pool);
+    look_locked(pool, worker, false);
+    release_slot_locked(pool, worker);
+    pool->workers--;
+    unlock_and_note_departure(pool);
+}
+
+/* -- closing -- */
+
+void
+pool_close(struct pool *pool)
+{
+    struct list everyone;
+    list_init(&everyone);
+    lock(pool);
+    pool->closed = true;
+    note_work_locked(pool);
+    call_everyone_locked(pool, &everyone);
+    unlock(pool);
+    wake(&everyone);
+}
+
+/* Unlinks the oldest pending job of any kind, or gives NULL. */
+static struct job *
+steal_locked(struct pool *pool)
+{
+    struct job *job = first_job(&pool->plain);
+    struct job *slotted = first_job(&pool->slotted);
+    if (job == NULL || (slotted != NULL && slotted->number < job->number)) {
+        job = slotted;
+    }
+    if (job != NULL) {
+        list_remove(&job->node);
+        count_locked(pool, job, false);
+    }
+    return job;
+}
+
+struct job *
+pool_steal(struct pool *pool)
+{
+    struct list everyone;
+    list_init(&everyone);
+    lock(pool);
+    struct job *job = steal_locked(pool);
+    if (pool->closed && nothing_pending(pool)) {
+        call_everyone_locked(pool, &everyone);
+    }
+    unlock(pool);
+    wake(&everyone);
+    return job;
+}
+
+void
+pool_drain(struct pool *pool, struct list *jobs)
+{
+    struct job *job;
+    while ((job = pool_steal(pool)) != NULL) {
+        list_push_back(jobs, &job->node);
+    }
+}
+
+size_t
+pool_pending(struct pool *pool)
+{
+    lock(pool);
+    size_t count = pool->plain_count + pool->slotted_count;
+    unlock(pool);
+    return count;
+}
+
+unsigned
+pool_workers(struct pool *pool)
+{
+    lock(pool);
+    unsigned workers = pool->workers;
+    unlock(pool);
+    return workers;
+}
+
+unsigned
+pool_idle(struct pool *pool)
+{
+    lock(pool);
+    size_t workers = (size_t)pool->parked_count + pool->coming;
+    size_t demand = demand_locked(pool);
+    unlock(pool);
+    return workers > demand ? (unsigned)(workers - demand) : 0;
+}
+
+os_wait_result
+pool_await_workers(struct pool *pool, int64_t deadline_ns)
+{
+    for (;;) {
+        /* Pairs with the release in note_departure(). */
+        unsigned departures = atomic_load_explicit(&pool->departures, memory_order_acquire);
+        if (pool_workers(pool) == 0) {
+            return OS_WOKEN;
+        }
+        os_wait_result result = os_word_wait(&pool->departures, departures, deadline_ns);
+        if (result != OS_WOKEN) {
+            return result;
+        }
+    }
+}
+
+/* -- fork -- */
+
+void
+pool_before_fork(struct pool *pool)
+{
+    lock(pool);
+}
+
+void
+pool_after_fork_in_parent(struct pool *pool)
+{
+    unlock(pool);
+}
+
+void
+pool_after_fork_in_child(struct pool *pool)
+{
+    os_mutex_init(&pool->lock); /* held by us; made anew, since its waiters are gone */
+    empty(pool);
+    note_work_locked(pool);
+}

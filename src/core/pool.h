@@ -1,0 +1,170 @@
+/* pool: pending jobs, the workers that take them, and the slots that bound interpreters.
+ *
+ * Jobs are of two kinds. A plain job needs a worker. A slotted job needs a worker and a slot; a
+ * slot is the right to use one interpreter, and holds that interpreter once somebody has made it.
+ * Jobs start in the order in which they came, except that a slotted job waits for a free slot
+ * without holding up plain ones.
+ *
+ * Who does what:
+ *   a submitter   pool_submit(); if told so, starts one more worker (pool_worker_failed() if it
+ *                 cannot).
+ *   a worker      pool_join(), then pool_take() / pool_wait() until that gives NULL, running what it
+ *                 gets; then ends the interpreters it made (pool_reclaim_slot()) and pool_leave().
+ *   an owner      pool_close(), pool_drain() to cancel or fail what is pending.
+ *
+ * A worker is busy (with a job, or with what a job left to do), looking (counted in `coming`: it is
+ * sure to look at the queues before it parks) or parked. It counts itself as looking before it
+ * publishes a result: pool_take(), publish, pool_wait(). If publishing turns out to run foreign code
+ * (callbacks), it first says pool_stay_busy(), which gives back whatever it had been promised.
+ *
+ * What keeps jobs from being forgotten: whenever the lock is free, as many workers are looking as
+ * there are jobs that could start, or nobody is parked and the number of workers is at its limit.
+ *
+ * Locking: `lock` guards every field unless its line says otherwise. It is a leaf: nobody waits for
+ * a GIL, calls Python or parks while holding it. Every function here may be called attached or
+ * detached, but pool_wait(), pool_reclaim_slot() and pool_await_workers() block and want the caller
+ * detached.
+ */
+#ifndef AIOINTERP_POOL_H
+#define AIOINTERP_POOL_H
+
+#include "list.h"
+#include "../os/os.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pool;
+struct worker;
+
+/* Embedded in a task. `node` and `number` are guarded by the pool's lock while it is pending. */
+struct job {
+    struct list node;
+    uint64_t number; /* order of arrival */
+    bool slotted;    /* needs a slot; constant */
+};
+
+/* The right to use one interpreter. Its fields but `node` are the holder's while somebody holds
+ * the slot and guarded by the pool's lock while nobody does. */
+struct slot {
+    struct list node;    /* in the pool's free or empty list when nobody holds it; pool lock */
+    struct worker *home; /* the worker that made `resource` and alone may end it */
+    void *resource;      /* the interpreter, NULL until made */
+};
+
+struct worker {
+    struct list node;      /* in the pool's parked list; pool lock */
+    struct slot *slot;     /* held; written by the worker under the pool's lock */
+    unsigned homes;        /* slots whose home this is; written by the worker under the lock */
+    bool looking;          /* counted in `coming`; pool lock */
+    atomic_uint signal;    /* 1: woken. Set by the waker (release) after unlinking the worker, taken
+                              back by the worker (acquire) */
+};
+
+struct pool {
+    os_mutex lock;
+    struct list plain;     /* pending jobs, oldest first */
+    struct list slotted;   /* pending jobs, oldest first */
+    size_t plain_count;
+    size_t slotted_count;
+    uint64_t next_number;
+
+    struct list parked;    /* workers, the last to park first */
+    unsigned parked_count;
+    unsigned coming;       /* workers that are looking, or being started */
+    unsigned workers;      /* started, or being started, and not left */
+    unsigned max_workers;  /* constant */
+
+    struct slot *slots;    /* max_slots of them; constant */
+    struct list free;      /* slots with an interpreter that nobody holds */
+    struct list empty;     /* slots without one that nobody holds */
+    unsigned free_count;   /* in both lists together */
+    unsigned max_slots;    /* constant */
+
+    bool closed;           /* no more submits; workers leave when nothing is pending */
+    bool spinning;         /* a looking worker spins before it parks: one at a time */
+    bool may_spin;         /* constant: there is more than one CPU */
+    atomic_bool work;      /* something is pending, or the pool is closed: a hint for the spinner
+                              (relaxed), written under the lock */
+    atomic_uint departures; /* bumped (release) when a worker has left; parked on by
+                               pool_await_workers() */
+    atomic_uint returns;   /* bumped (release) when a slot is given back in a closed pool; parked on
+                              by pool_reclaim_slot() */
+};
+
+/* Returns 0, or an errno value with nothing made. max_workers and max_slots are at least 1. */
+int pool_init(struct pool *pool, unsigned max_workers, unsigned max_slots);
+/* No worker may be left. */
+void pool_destroy(struct pool *pool);
+
+typedef enum {
+    POOL_QUEUED = 0,   /* somebody will take it */
+    POOL_START_WORKER, /* queued, and one more worker should be started, already counted: start it
+                          or say pool_worker_failed() */
+    POOL_CLOSED,       /* refused */
+} pool_submitted;
+
+pool_submitted pool_submit(struct pool *pool, struct job *job);
+
+/* A worker that pool_submit() or pool_stay_busy() asked for could not be started. False: there is
+ * no other worker either, so the caller drains the pool and fails what was pending. */
+bool pool_worker_failed(struct pool *pool);
+
+/* The first call of a started worker. */
+void pool_join(struct pool *pool, struct worker *worker);
+
+/* Takes the oldest job that can start now, acquiring or giving back worker->slot as the job needs;
+ * NULL: there is none, and the worker is idle from now on: pool_wait() must follow. A job that
+ * needs a slot comes with worker->slot held. */
+struct job *pool_take(struct pool *pool, struct worker *worker);
+
+/* After a pool_take() that gave NULL: parks until there is a job. NULL: the pool is closed, nothing
+ * is pending that this worker could do: leave. */
+struct job *pool_wait(struct pool *pool, struct worker *worker);
+
+/* After a pool_take() and before pool_wait(): the worker will be busy with something else. Gives
+ * `job` (what pool_take gave, or NULL) back to the head of its queue, and its slot to the pool.
+ * Returns how many workers should be started, as for POOL_START_WORKER. pool_take() comes next. */
+unsigned pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job);
+
+/* The holder of a slot without a resource has made one: its home is this worker from now on. */
+void pool_slot_made(struct pool *pool, struct worker *worker, void *resource);
+
+/* For a worker that leaves: takes one of the slots that it is home to, waiting until whoever holds
+ * it gives it back, so call it detached; its resource, or NULL when none is left. The caller ends
+ * the resource and says pool_slot_ended(), which gives the slot back, empty. */
+void *pool_reclaim_slot(struct pool *pool, struct worker *worker);
+void pool_slot_ended(struct pool *pool, struct worker *worker);
+
+/* The last call of a worker; it may not touch the pool afterwards unless it holds it otherwise. */
+void pool_leave(struct pool *pool, struct worker *worker);
+
+/* No more submits; idle workers wake and leave once nothing is pending. May be called twice. */
+void pool_close(struct pool *pool);
+
+/* Takes the oldest pending job out of its queue, or gives NULL. */
+struct job *pool_steal(struct pool *pool);
+/* Moves every pending job to `jobs`, oldest first. */
+void pool_drain(struct pool *pool, struct list *jobs);
+
+/* Pending jobs. */
+size_t pool_pending(struct pool *pool);
+/* Workers started, or being started, that have not left. */
+unsigned pool_workers(struct pool *pool);
+/* Workers with nothing to do: parked or looking, less the jobs that they will find. */
+unsigned pool_idle(struct pool *pool);
+
+/* Parks until no worker is left, the deadline passed or a signal came. Call it detached. */
+os_wait_result pool_await_workers(struct pool *pool, int64_t deadline_ns);
+
+/* -- fork: the pool's lock is held across it, so that the child finds the pool consistent -- */
+
+void pool_before_fork(struct pool *pool);
+void pool_after_fork_in_parent(struct pool *pool);
+/* In the child no worker is left, and the interpreters are not its own: the pool is empty and open or
+ * closed as it was. What was pending is the parent's and is forgotten. */
+void pool_after_fork_in_child(struct pool *pool);
+
+#endif

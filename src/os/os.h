@@ -1,0 +1,68 @@
+/* os: everything this project asks of the platform.
+ *
+ * The only room that may include <pthread.h> or make system calls. Knows nothing of Python and
+ * nothing of the rooms above. All functions may be called from any thread, with or without a
+ * Python thread state; those that can block say so.
+ */
+#ifndef AIOINTERP_OS_H
+#define AIOINTERP_OS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* -- mutex: short critical sections only; not recursive -- */
+typedef struct {
+    pthread_mutex_t native;
+} os_mutex;
+
+/* Returns 0, or an errno value when the platform has no more locks. */
+int os_mutex_init(os_mutex *mutex);
+void os_mutex_destroy(os_mutex *mutex);
+void os_mutex_lock(os_mutex *mutex);
+void os_mutex_unlock(os_mutex *mutex);
+
+/* -- clock: monotonic nanoseconds; OS_FOREVER as a deadline means none -- */
+#define OS_FOREVER INT64_MAX
+
+int64_t os_now_ns(void);
+
+/* -- waiting on a word --
+ *
+ * os_word_wait() blocks while *word == expected, until os_word_wake() is called on the same word,
+ * the deadline (of os_now_ns()) has passed, or a signal arrives. It may also return for no reason:
+ * callers look at the word again. A wait whose comparison fails returns OS_WOKEN at once. Orders
+ * nothing by itself: the word is read and written with atomics of the caller's choosing.
+ */
+typedef enum { OS_WOKEN = 0, OS_TIMED_OUT, OS_INTERRUPTED } os_wait_result;
+
+os_wait_result os_word_wait(atomic_uint *word, unsigned expected, int64_t deadline_ns);
+void os_word_wake_one(atomic_uint *word);
+void os_word_wake_all(atomic_uint *word);
+
+/* -- the machine -- */
+
+/* CPUs that this process may run on (its affinity mask), at least 1. */
+unsigned os_cpu_count(void);
+
+/* A hint to the core that this is a spin loop. */
+void os_spin_hint(void);
+
+/* -- threads: for the C tests and for what the core does by itself; Python's workers are made by
+ * Python. Returns 0 or an errno value. -- */
+typedef struct {
+    pthread_t native;
+} os_thread;
+
+int os_thread_start(os_thread *thread, void (*main)(void *), void *argument);
+void os_thread_join(os_thread *thread);
+
+/* -- fork --
+ *
+ * Has the three called at every fork() of the process, by the forking thread: `prepare` before it,
+ * `parent` after it, `child` after it in the child, where no other thread is left. They must not
+ * fail, nor call Python. Returns 0 or an errno value. */
+int os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+#endif

@@ -1,0 +1,976 @@
+#include "check.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include "core/pool.h"
+
+/* -- one thread plays every part: each step's answer is certain -- */
+
+static struct job
+made(bool slotted)
+{
+    return (struct job){.slotted = slotted};
+}
+
+#define PLAIN made(false)
+#define SLOTTED made(true)
+
+static void
+pool_make(struct pool *pool, unsigned max_workers, unsigned max_slots)
+{
+    CHECK_EQ(pool_init(pool, max_workers, max_slots), 0);
+    CHECK_EQ(pool_pending(pool), 0);
+    CHECK_EQ(pool_idle(pool), 0);
+}
+
+/* Ends the part of a worker that is idle; its interpreters, if any, were plain numbers. */
+static void
+depart(struct pool *pool, struct worker *worker)
+{
+    pool_close(pool);
+    CHECK(pool_wait(pool, worker) == NULL);
+    while (pool_reclaim_slot(pool, worker) != NULL) {
+        pool_slot_ended(pool, worker);
+    }
+    pool_leave(pool, worker);
+}
+
+static void
+pool_unmake(struct pool *pool)
+{
+    CHECK_EQ(pool_pending(pool), 0);
+    CHECK_EQ(pool_await_workers(pool, 0), OS_WOKEN);
+    pool_destroy(pool);
+}
+
+static void
+an_unused_pool(void)
+{
+    struct pool pool;
+    struct list jobs;
+    list_init(&jobs);
+    pool_make(&pool, 1, 1);
+    pool_drain(&pool, &jobs);
+    CHECK(list_is_empty(&jobs));
+    CHECK_EQ(pool_await_workers(&pool, OS_FOREVER), OS_WOKEN);
+    pool_unmake(&pool);
+}
+
+static void
+a_closed_pool_refuses(void)
+{
+    struct pool pool;
+    struct job job = PLAIN;
+    list_init(&job.node);
+    pool_make(&pool, 1, 1);
+    pool_close(&pool);
+    pool_close(&pool);
+    CHECK_EQ(pool_submit(&pool, &job), POOL_CLOSED);
+    CHECK(!list_is_linked(&job.node));
+    pool_unmake(&pool);
+}
+
+static void
+workers_are_asked_for_as_needed(void)
+{
+    struct pool pool;
+    struct worker first, second;
+    struct job jobs[4] = {PLAIN, PLAIN, PLAIN, PLAIN};
+    pool_make(&pool, 2, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_START_WORKER);
+    CHECK_EQ(pool_submit(&pool, &jobs[2]), POOL_QUEUED);
+    CHECK_EQ(pool_pending(&pool), 3);
+    CHECK_EQ(pool_idle(&pool), 0);
+    pool_join(&pool, &first);
+    pool_join(&pool, &second);
+    CHECK(pool_take(&pool, &first) == &jobs[0]);
+    CHECK(pool_take(&pool, &second) == &jobs[1]);
+    CHECK(pool_take(&pool, &second) == &jobs[2]);
+    CHECK_EQ(pool_pending(&pool), 0);
+    CHECK(pool_take(&pool, &first) == NULL);
+    CHECK_EQ(pool_idle(&pool), 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[3]), POOL_QUEUED);
+    CHECK_EQ(pool_idle(&pool), 0);
+    CHECK(pool_wait(&pool, &first) == &jobs[3]);
+    CHECK(pool_take(&pool, &first) == NULL);
+    CHECK(pool_take(&pool, &second) == NULL);
+    CHECK_EQ(pool_idle(&pool), 2);
+    depart(&pool, &first);
+    CHECK_EQ(pool_await_workers(&pool, INT64_MIN), OS_TIMED_OUT);
+    depart(&pool, &second);
+    pool_unmake(&pool);
+}
+
+static void
+an_idle_worker_is_reused(void)
+{
+    struct pool pool;
+    struct worker worker;
+    struct job jobs[3] = {PLAIN, SLOTTED, PLAIN};
+    pool_make(&pool, 8, 2);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(&pool, &worker);
+    CHECK(pool_take(&pool, &worker) == &jobs[0]);
+    for (int i = 1; i < 3; i++) {
+        CHECK(pool_take(&pool, &worker) == NULL);
+        CHECK_EQ(pool_submit(&pool, &jobs[i]), POOL_QUEUED);
+        CHECK(pool_wait(&pool, &worker) == &jobs[i]);
+    }
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &worker);
+    pool_unmake(&pool);
+}
+
+static void
+jobs_start_in_order_of_arrival(void)
+{
+    enum { COUNT = 40 };
+    struct pool pool;
+    struct worker worker;
+    struct job jobs[COUNT];
+    uint32_t seed = 3;
+    pool_make(&pool, 1, 1);
+    for (int i = 0; i < COUNT; i++) {
+        jobs[i] = made(random_next(&seed) % 2 == 0);
+        CHECK_EQ(pool_submit(&pool, &jobs[i]), i == 0 ? POOL_START_WORKER : POOL_QUEUED);
+    }
+    pool_join(&pool, &worker);
+    for (int i = 0; i < COUNT; i++) {
+        CHECK(pool_take(&pool, &worker) == &jobs[i]);
+        CHECK_EQ(worker.slot != NULL, jobs[i].slotted);
+    }
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &worker);
+    pool_unmake(&pool);
+}
+
+static void
+plain_jobs_pass_those_that_wait_for_a_slot(void)
+{
+    struct pool pool;
+    struct worker holder, other;
+    struct job slotted[2] = {SLOTTED, SLOTTED};
+    struct job plain = PLAIN;
+    pool_make(&pool, 2, 1);
+    CHECK_EQ(pool_submit(&pool, &slotted[0]), POOL_START_WORKER);
+    pool_join(&pool, &holder);
+    CHECK(pool_take(&pool, &holder) == &slotted[0]);
+    CHECK_EQ(pool_submit(&pool, &slotted[1]), POOL_QUEUED); /* no slot: nobody could run it */
+    CHECK_EQ(pool_submit(&pool, &plain), POOL_START_WORKER);
+    pool_join(&pool, &other);
+    CHECK(pool_take(&pool, &other) == &plain);
+    CHECK(other.slot == NULL);
+    CHECK(pool_take(&pool, &other) == NULL);
+    CHECK_EQ(pool_pending(&pool), 1);
+    CHECK(pool_take(&pool, &holder) == &slotted[1]); /* keeps its slot */
+    CHECK(holder.slot != NULL);
+    CHECK(pool_take(&pool, &holder) == NULL);
+    CHECK(holder.slot == NULL);
+    depart(&pool, &holder);
+    depart(&pool, &other);
+    pool_unmake(&pool);
+}
+
+static void
+an_older_plain_job_goes_before_a_slotted_one(void)
+{
+    struct pool pool;
+    struct worker holder, other;
+    struct job jobs[4] = {SLOTTED, PLAIN, PLAIN, SLOTTED};
+    pool_make(&pool, 2, 1);
+    for (int i = 0; i < 4; i++) {
+        pool_submit(&pool, &jobs[i]);
+    }
+    pool_join(&pool, &holder);
+    pool_join(&pool, &other);
+    CHECK(pool_take(&pool, &holder) == &jobs[0]);
+    CHECK(pool_take(&pool, &other) == &jobs[1]);
+    CHECK(pool_take(&pool, &holder) == &jobs[2]); /* ... and gives the slot back for others */
+    CHECK(holder.slot == NULL);
+    CHECK(pool_take(&pool, &other) == &jobs[3]);
+    CHECK(other.slot != NULL);
+    CHECK(pool_take(&pool, &other) == NULL);
+    CHECK(pool_take(&pool, &holder) == NULL);
+    depart(&pool, &holder);
+    depart(&pool, &other);
+    pool_unmake(&pool);
+}
+
+/* -- homes -- */
+
+/* `worker` runs a slotted job, making the interpreter if its slot has none. */
+static void
+run_slotted(struct pool *pool, struct worker *worker, struct job *job, void *resource)
+{
+    CHECK(pool_take(pool, worker) == job);
+    CHECK(worker->slot != NULL);
+    if (resource != NULL) {
+        CHECK(worker->slot->resource == NULL);
+        pool_slot_made(pool, worker, resource);
+        CHECK(worker->slot->resource == resource);
+    }
+}
+
+static void
+a_worker_returns_to_its_home(void)
+{
+    struct pool pool;
+    struct worker workers[2];
+    struct job jobs[4] = {SLOTTED, SLOTTED, SLOTTED, SLOTTED};
+    int resources[2];
+    pool_make(&pool, 2, 2);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(pool_submit(&pool, &jobs[i]), POOL_START_WORKER);
+        pool_join(&pool, &workers[i]);
+        run_slotted(&pool, &workers[i], &jobs[i], &resources[i]);
+        CHECK_EQ(workers[i].homes, 1);
+    }
+    for (int i = 0; i < 2; i++) {
+        CHECK(pool_take(&pool, &workers[i]) == NULL);
+    }
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(pool_submit(&pool, &jobs[2 + i]), POOL_QUEUED);
+    }
+    for (int i = 0; i < 2; i++) {
+        CHECK(pool_wait(&pool, &workers[i]) == &jobs[2 + i]);
+        CHECK(workers[i].slot->resource == &resources[i]);
+        CHECK(workers[i].slot->home == &workers[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        CHECK(pool_take(&pool, &workers[i]) == NULL);
+        depart(&pool, &workers[i]);
+        CHECK_EQ(workers[i].homes, 0);
+    }
+    pool_unmake(&pool);
+}
+
+static void
+a_made_interpreter_is_leased_before_another_is_made(void)
+{
+    struct pool pool;
+    struct worker home, lessee;
+    struct job jobs[4] = {SLOTTED, PLAIN, SLOTTED, SLOTTED};
+    int resource;
+    pool_make(&pool, 2, 2);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(&pool, &home);
+    run_slotted(&pool, &home, &jobs[0], &resource);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_START_WORKER);
+    CHECK(pool_take(&pool, &home) == &jobs[1]); /* busy with something else */
+    CHECK_EQ(pool_submit(&pool, &jobs[2]), POOL_QUEUED);
+    pool_join(&pool, &lessee);
+    run_slotted(&pool, &lessee, &jobs[2], NULL);
+    CHECK(lessee.slot->resource == &resource);
+    CHECK(lessee.slot->home == &home);
+    CHECK_EQ(lessee.homes, 0);
+    CHECK(pool_take(&pool, &lessee) == NULL);
+    depart(&pool, &lessee); /* does not end what it did not make */
+    CHECK_EQ(home.homes, 1);
+    CHECK(pool_take(&pool, &home) == NULL);
+    depart(&pool, &home);
+    pool_unmake(&pool);
+}
+
+static void
+an_ended_slot_is_for_anyone(void)
+{
+    struct pool pool;
+    struct worker worker, other;
+    struct job jobs[3] = {SLOTTED, SLOTTED, SLOTTED};
+    int resource, renewed;
+    pool_make(&pool, 2, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(&pool, &worker);
+    run_slotted(&pool, &worker, &jobs[0], &resource);
+    pool_slot_ended(&pool, &worker);
+    CHECK(worker.slot == NULL);
+    CHECK_EQ(worker.homes, 0);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_START_WORKER);
+    pool_join(&pool, &other);
+    run_slotted(&pool, &other, &jobs[1], &renewed);
+    CHECK(pool_take(&pool, &other) == NULL);
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &worker);
+    depart(&pool, &other);
+    pool_unmake(&pool);
+}
+
+/* A worker that ends its interpreter between jobs frees a slot that others wait for. Whoever is
+ * then asked for must not be counted without being started. */
+static void
+ending_a_slot_in_an_open_pool_counts_nobody(void)
+{
+    struct pool pool;
+    struct worker worker;
+    struct job jobs[2] = {SLOTTED, SLOTTED};
+    int resource;
+    pool_make(&pool, 2, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(&pool, &worker);
+    run_slotted(&pool, &worker, &jobs[0], &resource);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_QUEUED);
+    pool_slot_ended(&pool, &worker);
+    CHECK(pool_take(&pool, &worker) == &jobs[1]);
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &worker);
+    pool_unmake(&pool);
+}
+
+/* -- staying busy -- */
+
+static void
+staying_busy_gives_the_job_back(void)
+{
+    struct pool pool;
+    struct worker worker, other;
+    struct job jobs[3] = {SLOTTED, SLOTTED, SLOTTED};
+    pool_make(&pool, 2, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(&pool, &worker);
+    CHECK(pool_take(&pool, &worker) == &jobs[0]);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_QUEUED);
+    CHECK_EQ(pool_submit(&pool, &jobs[2]), POOL_QUEUED);
+    CHECK(pool_take(&pool, &worker) == &jobs[1]);
+    CHECK_EQ(pool_stay_busy(&pool, &worker, &jobs[1]), 1);
+    CHECK(worker.slot == NULL);
+    CHECK_EQ(pool_pending(&pool), 2);
+    pool_join(&pool, &other);
+    CHECK(pool_take(&pool, &other) == &jobs[1]); /* before those that came later */
+    CHECK(other.slot != NULL);
+    CHECK(pool_take(&pool, &other) == &jobs[2]);
+    CHECK(pool_take(&pool, &other) == NULL);
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &other);
+    depart(&pool, &worker);
+    pool_unmake(&pool);
+}
+
+static void
+staying_busy_without_a_job(void)
+{
+    struct pool pool;
+    struct worker worker, other;
+    struct job jobs[2] = {PLAIN, PLAIN};
+    pool_make(&pool, 2, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(&pool, &worker);
+    CHECK(pool_take(&pool, &worker) == &jobs[0]);
+    CHECK(pool_take(&pool, &worker) == NULL);
+    CHECK_EQ(pool_idle(&pool), 1);
+    CHECK_EQ(pool_stay_busy(&pool, &worker, NULL), 0);
+    CHECK_EQ(pool_idle(&pool), 0);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_START_WORKER); /* nobody is idle any more */
+    pool_join(&pool, &other);
+    CHECK(pool_take(&pool, &other) == &jobs[1]);
+    CHECK(pool_take(&pool, &other) == NULL);
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &other);
+    depart(&pool, &worker);
+    pool_unmake(&pool);
+}
+
+/* The promise of an idle worker is used up by a submit before it says that it stays busy. */
+static void
+staying_busy_breaks_a_promise(void)
+{
+    struct pool pool;
+    struct worker worker, other;
+    struct job jobs[2] = {PLAIN, PLAIN};
+    pool_make(&pool, 2, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(&pool, &worker);
+    CHECK(pool_take(&pool, &worker) == &jobs[0]);
+    CHECK(pool_take(&pool, &worker) == NULL);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_QUEUED);
+    CHECK_EQ(pool_stay_busy(&pool, &worker, NULL), 1);
+    pool_join(&pool, &other);
+    CHECK(pool_take(&pool, &other) == &jobs[1]);
+    CHECK(pool_take(&pool, &other) == NULL);
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &other);
+    depart(&pool, &worker);
+    pool_unmake(&pool);
+}
+
+/* -- a worker that could not be started -- */
+
+static void
+the_only_worker_fails(void)
+{
+    struct pool pool;
+    struct list jobs;
+    struct job job = PLAIN;
+    list_init(&jobs);
+    pool_make(&pool, 2, 1);
+    CHECK_EQ(pool_submit(&pool, &job), POOL_START_WORKER);
+    CHECK(!pool_worker_failed(&pool));
+    pool_drain(&pool, &jobs);
+    CHECK(list_pop_front(&jobs) == &job.node);
+    CHECK(list_is_empty(&jobs));
+    CHECK_EQ(pool_submit(&pool, &job), POOL_START_WORKER); /* the next may try again */
+    CHECK(!pool_worker_failed(&pool));
+    pool_drain(&pool, &jobs);
+    pool_unmake(&pool);
+}
+
+/* The job of the failed start waits for the other worker. The next submit sees a demand of two, but
+ * its answer starts one worker: no more may be counted. */
+static void
+one_of_two_workers_fails(void)
+{
+    struct pool pool;
+    struct worker first, third;
+    struct job jobs[3] = {PLAIN, PLAIN, PLAIN};
+    pool_make(&pool, 3, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(&pool, &first);
+    CHECK(pool_take(&pool, &first) == &jobs[0]);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_START_WORKER);
+    CHECK(pool_worker_failed(&pool));
+    CHECK_EQ(pool_submit(&pool, &jobs[2]), POOL_START_WORKER);
+    pool_join(&pool, &third);
+    CHECK(pool_take(&pool, &third) == &jobs[1]);
+    CHECK(pool_take(&pool, &first) == &jobs[2]);
+    CHECK(pool_take(&pool, &third) == NULL);
+    CHECK(pool_take(&pool, &first) == NULL);
+    CHECK_EQ(pool_idle(&pool), 2);
+    depart(&pool, &first);
+    depart(&pool, &third);
+    pool_unmake(&pool);
+}
+
+/* -- draining -- */
+
+static void
+draining_gives_all_oldest_first(void)
+{
+    enum { COUNT = 20 };
+    struct pool pool;
+    struct worker worker;
+    struct job jobs[COUNT];
+    struct list drained;
+    uint32_t seed = 7;
+    list_init(&drained);
+    pool_make(&pool, 1, 1);
+    for (int i = 0; i < COUNT; i++) {
+        jobs[i] = made(random_next(&seed) % 2 == 0);
+        pool_submit(&pool, &jobs[i]);
+    }
+    pool_join(&pool, &worker);
+    CHECK(pool_take(&pool, &worker) == &jobs[0]);
+    pool_drain(&pool, &drained);
+    CHECK_EQ(pool_pending(&pool), 0);
+    for (int i = 1; i < COUNT; i++) {
+        CHECK(list_pop_front(&drained) == &jobs[i].node);
+    }
+    CHECK(list_is_empty(&drained));
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &worker);
+    pool_unmake(&pool);
+}
+
+static void
+a_closed_pool_finishes_what_is_pending(void)
+{
+    struct pool pool;
+    struct worker worker;
+    struct job jobs[2] = {PLAIN, SLOTTED};
+    pool_make(&pool, 1, 1);
+    pool_submit(&pool, &jobs[0]);
+    pool_submit(&pool, &jobs[1]);
+    pool_close(&pool);
+    pool_join(&pool, &worker);
+    CHECK(pool_take(&pool, &worker) == &jobs[0]);
+    CHECK(pool_take(&pool, &worker) == &jobs[1]);
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &worker);
+    pool_unmake(&pool);
+}
+
+/* -- waits -- */
+
+struct reclaim {
+    struct pool pool;
+    struct worker home;
+    atomic_uint waiting;
+    bool given_back; /* written by the lessee before, read by the home after */
+    int resource;
+};
+
+static void
+reclaim_home(void *argument)
+{
+    struct reclaim *reclaim = argument;
+    CHECK(pool_wait(&reclaim->pool, &reclaim->home) == NULL);
+    gate_open(&reclaim->waiting);
+    CHECK(pool_reclaim_slot(&reclaim->pool, &reclaim->home) == &reclaim->resource);
+    CHECK(reclaim->given_back);
+    pool_slot_ended(&reclaim->pool, &reclaim->home);
+    CHECK(pool_reclaim_slot(&reclaim->pool, &reclaim->home) == NULL);
+    pool_leave(&reclaim->pool, &reclaim->home);
+}
+
+static void
+reclaiming_waits_for_the_lessee(void)
+{
+    struct reclaim reclaim = {.given_back = false};
+    struct pool *pool = &reclaim.pool;
+    struct worker lessee;
+    struct job jobs[3] = {SLOTTED, PLAIN, SLOTTED};
+    os_thread thread;
+    pool_make(pool, 2, 1);
+    CHECK_EQ(pool_submit(pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(pool, &reclaim.home);
+    run_slotted(pool, &reclaim.home, &jobs[0], &reclaim.resource);
+    CHECK_EQ(pool_submit(pool, &jobs[1]), POOL_START_WORKER);
+    CHECK(pool_take(pool, &reclaim.home) == &jobs[1]);
+    CHECK_EQ(pool_submit(pool, &jobs[2]), POOL_QUEUED);
+    pool_join(pool, &lessee);
+    run_slotted(pool, &lessee, &jobs[2], NULL);
+    CHECK(pool_take(pool, &reclaim.home) == NULL);
+    pool_close(pool);
+    CHECK_EQ(os_thread_start(&thread, reclaim_home, &reclaim), 0);
+    gate_await(&reclaim.waiting);
+    reclaim.given_back = true;
+    CHECK(pool_take(pool, &lessee) == NULL);
+    os_thread_join(&thread);
+    depart(pool, &lessee);
+    pool_unmake(pool);
+}
+
+static void
+awaiting_workers_has_a_deadline(void)
+{
+    struct pool pool;
+    struct worker worker;
+    struct job job = PLAIN;
+    pool_make(&pool, 1, 1);
+    CHECK_EQ(pool_await_workers(&pool, INT64_MIN), OS_WOKEN);
+    CHECK_EQ(pool_submit(&pool, &job), POOL_START_WORKER);
+    CHECK_EQ(pool_await_workers(&pool, INT64_MIN), OS_TIMED_OUT);
+    CHECK_EQ(pool_await_workers(&pool, -1), OS_TIMED_OUT);
+    int64_t deadline = os_now_ns() + 2000000;
+    while (pool_await_workers(&pool, deadline) == OS_INTERRUPTED) {
+    }
+    CHECK(os_now_ns() >= deadline);
+    pool_join(&pool, &worker);
+    CHECK(pool_take(&pool, &worker) == &job);
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &worker);
+    pool_unmake(&pool);
+}
+
+#ifndef OS_FORCE_PORTABLE
+
+static void
+ignore(int number)
+{
+    (void)number;
+}
+
+struct patient {
+    struct pool pool;
+    atomic_uint interrupted;
+};
+
+static void
+await_signal(void *argument)
+{
+    struct patient *patient = argument;
+    CHECK_EQ(pool_await_workers(&patient->pool, OS_FOREVER), OS_INTERRUPTED);
+    gate_open(&patient->interrupted);
+}
+
+static void
+a_signal_interrupts_awaiting_workers(void)
+{
+    static struct patient patient;
+    struct sigaction action = {.sa_handler = ignore};
+    struct job job = PLAIN;
+    struct list jobs;
+    os_thread thread;
+    list_init(&jobs);
+    pool_make(&patient.pool, 1, 1);
+    CHECK_EQ(pool_submit(&patient.pool, &job), POOL_START_WORKER);
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    CHECK_EQ(os_thread_start(&thread, await_signal, &patient), 0);
+    while (atomic_load(&patient.interrupted) == 0) {
+        CHECK_EQ(pthread_kill(thread.native, SIGUSR1), 0);
+        sched_yield();
+    }
+    os_thread_join(&thread);
+    CHECK(!pool_worker_failed(&patient.pool));
+    pool_drain(&patient.pool, &jobs);
+    pool_unmake(&patient.pool);
+}
+
+#endif
+
+/* -- many threads: a team of workers that run jobs by their rules -- */
+
+enum { MAX_JOBS = 6000, MAX_SLOTS = 8, MAX_STARTS = MAX_JOBS };
+
+struct task {
+    struct job job; /* first, so that a job is its task */
+    atomic_uint runs;
+    unsigned writes; /* by whoever runs it, checked when all is over */
+    atomic_uint done;
+};
+
+/* What an interpreter is here. Plain fields: only the holder of its slot may touch them. */
+struct resource {
+    unsigned uses;
+    const struct worker *maker;
+};
+
+struct plan {
+    unsigned submitters, workers, slots, jobs;
+    unsigned slotted_percent;
+    unsigned busy_percent; /* of jobs after which the worker stays busy */
+    unsigned fail_percent; /* of starts that fail */
+};
+
+struct team {
+    struct plan plan;
+    struct pool *pool;
+    struct task *tasks;
+    atomic_uint next_task;
+    atomic_uint using_slots;
+    atomic_uint made;
+    atomic_uint ended;
+    atomic_uint uses;   /* slotted runs, as counted by resources that have ended */
+    atomic_uint failed; /* jobs failed because no worker could be started, or drained */
+    atomic_uint refused;
+    os_thread threads[MAX_STARTS];
+    atomic_uint started;
+    atomic_uint starts_tried;
+};
+
+static bool
+chance(uint32_t *seed, unsigned percent)
+{
+    return random_next(seed) % 100 < percent;
+}
+
+static void fail_pending(struct team *team);
+static void work(void *argument);
+
+static void
+start_worker(struct team *team, uint32_t *seed)
+{
+    if (chance(seed, team->plan.fail_percent)) {
+        if (!pool_worker_failed(team->pool)) {
+            fail_pending(team);
+        }
+        return;
+    }
+    unsigned index = atomic_fetch_add(&team->started, 1);
+    CHECK(index < MAX_STARTS);
+    CHECK_EQ(os_thread_start(&team->threads[index], work, team), 0);
+}
+
+static void
+mark_run(struct task *task)
+{
+    CHECK_EQ(atomic_fetch_add(&task->runs, 1), 0);
+    task->writes++;
+    gate_open(&task->done);
+}
+
+static void
+fail_pending(struct team *team)
+{
+    struct list jobs;
+    struct list *node;
+    list_init(&jobs);
+    pool_drain(team->pool, &jobs);
+    while ((node = list_pop_front(&jobs)) != NULL) {
+        atomic_fetch_add(&team->failed, 1);
+        mark_run((struct task *)LIST_ENTRY(node, struct job, node));
+    }
+}
+
+static void
+make_resource(struct team *team, struct worker *worker)
+{
+    struct resource *resource = malloc(sizeof(*resource));
+    CHECK(resource != NULL);
+    *resource = (struct resource){.maker = worker};
+    pool_slot_made(team->pool, worker, resource);
+    CHECK(atomic_fetch_add(&team->made, 1) < atomic_load(&team->ended) + team->plan.slots);
+}
+
+static void
+use_slot(struct team *team, struct worker *worker)
+{
+    CHECK(worker->slot != NULL);
+    CHECK(atomic_fetch_add(&team->using_slots, 1) < team->plan.slots);
+    if (worker->slot->resource == NULL) {
+        make_resource(team, worker);
+    }
+    struct resource *resource = worker->slot->resource;
+    CHECK(worker->slot->home == resource->maker);
+    resource->uses++;
+    atomic_fetch_sub(&team->using_slots, 1);
+}
+
+static void
+end_homes(struct team *team, struct worker *worker)
+{
+    struct resource *resource;
+    while ((resource = pool_reclaim_slot(team->pool, worker)) != NULL) {
+        CHECK(resource->maker == worker);
+        atomic_fetch_add(&team->uses, resource->uses);
+        free(resource);
+        atomic_fetch_add(&team->ended, 1);
+        pool_slot_ended(team->pool, worker);
+    }
+    CHECK_EQ(worker->homes, 0);
+}
+
+/* Runs `job`, then does what a worker does around publishing: takes the next job first, and may
+ * have to give it back. */
+static struct job *
+run_job(struct team *team, struct worker *worker, struct job *job, uint32_t *seed)
+{
+    if (job->slotted) {
+        use_slot(team, worker);
+    }
+    struct job *next = pool_take(team->pool, worker);
+    mark_run((struct task *)job);
+    if (chance(seed, team->plan.busy_percent)) {
+        unsigned starts = pool_stay_busy(team->pool, worker, next);
+        CHECK(worker->slot == NULL);
+        while (starts-- > 0) {
+            start_worker(team, seed);
+        }
+        next = pool_take(team->pool, worker);
+    }
+    return next;
+}
+
+static void
+work(void *argument)
+{
+    struct team *team = argument;
+    struct worker worker;
+    uint32_t seed = 1000 + atomic_load(&team->started);
+    pool_join(team->pool, &worker);
+    struct job *job = pool_take(team->pool, &worker);
+    while (job != NULL || (job = pool_wait(team->pool, &worker)) != NULL) {
+        job = run_job(team, &worker, job, &seed);
+    }
+    end_homes(team, &worker);
+    pool_leave(team->pool, &worker);
+}
+
+static void
+submit_one(struct team *team, struct task *task, uint32_t *seed)
+{
+    switch (pool_submit(team->pool, &task->job)) {
+    case POOL_QUEUED:
+        break;
+    case POOL_START_WORKER:
+        start_worker(team, seed);
+        break;
+    case POOL_CLOSED:
+        atomic_fetch_add(&team->refused, 1);
+        mark_run(task);
+        break;
+    }
+}
+
+static void
+submit_all(void *argument)
+{
+    struct team *team = argument;
+    uint32_t seed = 1;
+    unsigned index;
+    while ((index = atomic_fetch_add(&team->next_task, 1)) < team->plan.jobs) {
+        struct task *task = &team->tasks[index];
+        seed += index;
+        task->job = made(chance(&seed, team->plan.slotted_percent));
+        submit_one(team, task, &seed);
+    }
+}
+
+static struct team *
+gather(struct plan plan)
+{
+    static struct team team;
+    CHECK(plan.jobs <= MAX_JOBS);
+    team = (struct team){.plan = plan};
+    team.pool = malloc(sizeof(*team.pool));
+    team.tasks = calloc(plan.jobs, sizeof(*team.tasks));
+    CHECK(team.pool != NULL && team.tasks != NULL);
+    CHECK_EQ(pool_init(team.pool, plan.workers, plan.slots), 0);
+    return &team;
+}
+
+/* The pool goes as soon as it says that no worker is left, before the threads have ended. */
+static void
+dismiss(struct team *team)
+{
+    while (pool_await_workers(team->pool, OS_FOREVER) != OS_WOKEN) {
+    }
+    CHECK_EQ(pool_pending(team->pool), 0);
+    pool_destroy(team->pool);
+    free(team->pool);
+    for (unsigned i = 0; i < atomic_load(&team->started); i++) {
+        os_thread_join(&team->threads[i]);
+    }
+    CHECK_EQ(team->made, team->ended);
+    for (unsigned i = 0; i < team->plan.jobs; i++) {
+        CHECK_EQ(team->tasks[i].runs, 1);
+        CHECK_EQ(team->tasks[i].writes, 1);
+    }
+    free(team->tasks);
+}
+
+static void
+submit_from_threads(struct team *team, os_thread *threads)
+{
+    for (unsigned i = 0; i < team->plan.submitters; i++) {
+        CHECK_EQ(os_thread_start(&threads[i], submit_all, team), 0);
+    }
+}
+
+static void
+run_plan(struct plan plan)
+{
+    os_thread submitters[8];
+    struct team *team = gather(plan);
+    submit_from_threads(team, submitters);
+    for (unsigned i = 0; i < plan.submitters; i++) {
+        os_thread_join(&submitters[i]);
+    }
+    pool_close(team->pool);
+    dismiss(team);
+    CHECK_EQ(team->refused, 0);
+    CHECK(plan.fail_percent > 0 || team->failed == 0);
+    if (plan.fail_percent == 0 && plan.busy_percent == 0) { /* else some are replaced */
+        CHECK(team->started <= plan.workers);
+    }
+}
+
+/* submitters, workers, slots, jobs, slotted %, busy %, fail % */
+static void
+every_job_runs_once(void)
+{
+    run_plan((struct plan){1, 1, 1, 2000, 50, 0, 0});
+    run_plan((struct plan){1, 4, 1, 3000, 30, 0, 0});
+    run_plan((struct plan){2, 2, 2, 3000, 100, 0, 0});
+    run_plan((struct plan){2, 6, 2, 3000, 60, 0, 0});
+    run_plan((struct plan){4, 3, 8, 3000, 80, 0, 0});
+    run_plan((struct plan){3, 8, 3, 6000, 10, 0, 0});
+    for (unsigned round = 0; round < 100; round++) { /* beginnings and ends */
+        run_plan((struct plan){1 + round % 2, 3, 2, 1 + round % 7, 70, 0, 0});
+    }
+}
+
+static void
+workers_that_stay_busy(void)
+{
+    run_plan((struct plan){2, 3, 1, 3000, 50, 20, 0});
+    run_plan((struct plan){2, 4, 2, 3000, 80, 5, 0});
+    run_plan((struct plan){1, 2, 2, 3000, 100, 50, 0});
+}
+
+static void
+workers_that_do_not_start(void)
+{
+    run_plan((struct plan){2, 4, 2, 2000, 50, 0, 50});
+    run_plan((struct plan){2, 4, 2, 2000, 50, 20, 50});
+    run_plan((struct plan){2, 4, 2, 500, 50, 0, 100});
+    for (unsigned round = 0; round < 100; round++) {
+        run_plan((struct plan){1 + round % 3, 2 + round % 2, 1, 20, 50, 10, 60});
+    }
+}
+
+/* Closing, then draining, in the middle of everything: what was accepted is run or drained. */
+static void
+closing_in_the_middle(void)
+{
+    for (unsigned round = 0; round < 60; round++) {
+        struct plan plan = {2, 3, 2, 200, 50, round % 2 ? 10 : 0, 0};
+        os_thread submitters[8];
+        struct team *team = gather(plan);
+        submit_from_threads(team, submitters);
+        while (atomic_load(&team->next_task) < 3 * round) {
+            sched_yield();
+        }
+        pool_close(team->pool);
+        if (round % 3 == 0) {
+            fail_pending(team);
+        }
+        for (unsigned i = 0; i < plan.submitters; i++) {
+            os_thread_join(&submitters[i]);
+        }
+        dismiss(team);
+    }
+}
+
+/* One job at a time, each awaited: the worker goes to sleep, or is about to, again and again. */
+static void
+ping_pong(unsigned workers, unsigned slotted_percent)
+{
+    struct team *team = gather((struct plan){1, workers, 2, MAX_JOBS, 0, 0, 0});
+    uint32_t seed = 5;
+    for (unsigned i = 0; i < team->plan.jobs; i++) {
+        team->tasks[i].job = made(chance(&seed, slotted_percent));
+        submit_one(team, &team->tasks[i], &seed);
+        gate_await(&team->tasks[i].done);
+        for (uint32_t turns = random_next(&seed) % 1000; i % 8 == 0 && turns > 0; turns--) {
+            os_spin_hint();
+        }
+    }
+    pool_close(team->pool);
+    dismiss(team);
+    CHECK(team->started <=
+          (workers < 2 ? workers : 2)); /* one takes the next before it publishes */
+}
+
+static void
+no_wake_up_is_lost(void)
+{
+    ping_pong(1, 0);
+    ping_pong(1, 100);
+    ping_pong(4, 50);
+}
+
+int
+main(void)
+{
+    check_limit(120);
+    RUN(an_unused_pool);
+    RUN(a_closed_pool_refuses);
+    RUN(workers_are_asked_for_as_needed);
+    RUN(an_idle_worker_is_reused);
+    RUN(jobs_start_in_order_of_arrival);
+    RUN(plain_jobs_pass_those_that_wait_for_a_slot);
+    RUN(an_older_plain_job_goes_before_a_slotted_one);
+    RUN(a_worker_returns_to_its_home);
+    RUN(a_made_interpreter_is_leased_before_another_is_made);
+    RUN(an_ended_slot_is_for_anyone);
+    RUN(ending_a_slot_in_an_open_pool_counts_nobody);
+    RUN(staying_busy_gives_the_job_back);
+    RUN(staying_busy_without_a_job);
+    RUN(staying_busy_breaks_a_promise);
+    RUN(the_only_worker_fails);
+    RUN(one_of_two_workers_fails);
+    RUN(draining_gives_all_oldest_first);
+    RUN(a_closed_pool_finishes_what_is_pending);
+    RUN(reclaiming_waits_for_the_lessee);
+    RUN(awaiting_workers_has_a_deadline);
+#ifndef OS_FORCE_PORTABLE
+    RUN(a_signal_interrupts_awaiting_workers);
+#endif
+    RUN(every_job_runs_once);
+    RUN(workers_that_stay_busy);
+    RUN(workers_that_do_not_start);
+    RUN(closing_in_the_middle);
+    RUN(no_wake_up_is_lost);
+    return 0;
+}
