@@ -1,0 +1,551 @@
+"""Functions, by name where they have one, by value where they have none.
+
+A function goes to a worker by name if the worker can find it by importing its module. Functions of
+`__main__`, lambdas, nested functions and closures have no such name. Those go by value, in one of
+two forms, told apart by the first byte of the payload:
+
+- `L`, light: code by `marshal`, with the globals that the code reads, the cells, the defaults. A
+  worker rebuilds it without importing anything that the function itself does not use.
+- `C`: the whole function by `cloudpickle`, when it reaches what only cloudpickle can send, such
+  as a class of `__main__`.
+
+What a function reaches is taken at the moment of the dump. The dependencies that come with a
+payload tell whether a name was bound anew since then.
+"""
+
+import marshal
+import sys
+
+from aiointerpreters._rebuild import (
+    CACHE,
+    CLOUD,
+    FUNCTION,
+    LIGHT,
+    MODULE,
+    NAMED,
+    OBJECT,
+    VALUE,
+    FunctionType,
+    untagged,
+)
+
+# Kinds of dependency. Each is a tuple (kind, container, key, value).
+ENTRY = 0  # container: dict, key: str; value: what it holds there, or MISSING
+CELL = 1  # container: cell, key: None; value: its contents, or MISSING
+ATTRIBUTE = 2  # container: function, key: name of the attribute; value: what it is
+
+_MAIN_MODULES = ("__main__", "__mp_main__")
+_BASE_GLOBALS = ("__name__", "__package__", "__file__")
+_OWN_ATTRIBUTE = "__aiointerpreters_definition__"  # which the C code keeps on functions
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
+_IMMUTABLE = frozenset({tuple, frozenset})
+_CONTAINERS = _IMMUTABLE | {list, dict, set}
+
+_BuiltinType = type(len)
+_ModuleType = type(sys)
+_CodeType = type((lambda: None).__code__)
+
+
+class _Missing:
+    """The type of MISSING, which stands for a name or a cell that holds nothing."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+_MethodType = type(MISSING.__repr__)
+
+
+# Functions by name
+
+
+def importable(obj: object) -> tuple[str, str] | None:
+    """The module and the dotted path by which `find_function` finds `obj` in any interpreter.
+
+    `obj` may stand there under an interpreter tag, or below decorators that kept it as
+    `__wrapped__`.
+
+    Returns:
+        None if there is no such name: for what is defined in `__main__`, in a function, or in a
+        module that was not imported from anywhere.
+    """
+    obj = untagged(obj)
+    for module, qualname in _likely_names(obj):
+        if module in _MAIN_MODULES or not _is_importable_module(module):
+            continue
+        found = sys.modules[module]
+        try:
+            for name in qualname.split("."):
+                found = getattr(found, name)
+        except Exception:  # module-level __getattr__, descriptors: anyone's code
+            continue
+        path = qualname
+        for _ in range(20):  # decorators
+            if _is_same(untagged(found), obj):
+                return module, path
+            try:
+                found = found.__wrapped__
+            except Exception:
+                break
+            path += ".__wrapped__"
+    return None
+
+
+def stands_at(obj: object, module: str, qualname: str) -> bool:
+    """Whether that is where `obj` itself stands, with no tag or decorator around it."""
+    found = sys.modules.get(module)
+    try:
+        for name in qualname.split("."):
+            found = getattr(found, name)
+    except Exception:
+        return False
+    return found is obj
+
+
+def _likely_names(obj: object):
+    """Pairs of module and dotted path under which `obj` may stand."""
+    module = getattr(obj, "__module__", None)
+    qualname = getattr(obj, "__qualname__", None)
+    if type(obj) in (_MethodType, _BuiltinType):
+        owner = obj.__self__
+        if isinstance(owner, type):
+            # A class method: its own qualname names the class that defines it, not the owner.
+            yield owner.__module__, f"{owner.__qualname__}.{obj.__name__}"
+        elif owner is not None and type(owner) is not _ModuleType:
+            # A method of an instance that stands behind a module's function, as random.random.
+            yield module or type(owner).__module__, obj.__name__
+            return
+    if isinstance(module, str) and isinstance(qualname, str) and "<" not in qualname:
+        yield module, qualname
+
+
+def _is_same(found: object, wanted: object) -> bool:
+    if found is wanted:
+        return True
+    # Bound methods are made anew at each access; equal ones have the same function and object.
+    return type(wanted) in (_MethodType, _BuiltinType) and (
+        type(found) is type(wanted) and found == wanted
+    )
+
+
+# Specs of modules that were found to be importable, by name.
+_importable_specs: dict[str, object] = {}
+
+
+def _is_importable_module(name: object) -> bool:
+    """Whether another interpreter finds the very module that stands in `sys.modules` here."""
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    try:
+        spec = module.__spec__
+        if spec.name != name:
+            return False
+    except Exception:  # None, no module at all, or a spec of another make
+        return False
+    if spec.origin in ("built-in", "frozen"):
+        return True
+    if _importable_specs.get(name) is spec:
+        return True
+    found = _search_spec(name)
+    if found is None or found.origin != spec.origin:
+        return False
+    _importable_specs[name] = spec
+    return True
+
+
+def _search_spec(name: str):
+    parent = name.rpartition(".")[0]
+    try:
+        path = sys.modules[parent].__path__ if parent else None
+    except (KeyError, AttributeError):
+        return None
+    for finder in list(sys.meta_path):
+        try:
+            spec = finder.find_spec(name, path)
+        except Exception:  # other people's finders
+            continue
+        if spec is not None:
+            return spec
+    return None
+
+
+# Functions by value
+
+
+def dump(function: object) -> tuple[bytes, tuple | None]:
+    """Make a payload of `function` for `load`.
+
+    Args:
+        function: A function (one with a cache by `functools` around it, too), or any callable
+            that pickle or cloudpickle can send. An interpreter tag around it is taken off.
+
+    Returns:
+        The payload; and its dependencies, a tuple of tuples (kind, container, key, value), all of
+        whose values are to be compared by identity. If one differs from what is there now, the
+        function must be dumped anew. None instead of a tuple if no such test exists, because
+        `function` is an object with state (a bound method, a `partial`, an instance with
+        `__call__`): it must be dumped anew for each call.
+
+    Raises:
+        Exception: Whatever pickling raised, if the function cannot be sent.
+    """
+    function = untagged(function)
+    if type(function) is not FunctionType and not is_cached_function(function):
+        from aiointerpreters import _pickling
+
+        return CLOUD + _pickling.dumps_whole(function), None
+    survey = _Survey(function)
+    payload = survey.light_payload()
+    if payload is None:
+        from aiointerpreters import _pickling
+
+        payload = CLOUD + _pickling.dumps_function(function)
+    return payload, survey.dependencies
+
+
+def is_cached_function(obj: object) -> bool:
+    """Whether `obj` is what `functools.lru_cache` or `functools.cache` makes of a function."""
+    functools = sys.modules.get("functools")
+    return (
+        functools is not None
+        and type(obj) is functools._lru_cache_wrapper
+        and type(getattr(obj, "__wrapped__", None)) is FunctionType
+    )
+
+
+class _Survey:
+    """What a function reaches: functions, globals, cells; and whether that is all light.
+
+    The walk goes on when it is not, for the sake of the dependencies.
+    """
+
+    def __init__(self, function) -> None:
+        self._dependencies: dict[tuple, tuple] = {}  # by container's id and key
+        self._is_light = True
+        self._asks_for_fn = False
+        self._meets_tags = False
+        self._functions: list = []  # in the order of their indexes
+        self._function_indexes: dict[int, int] = {}  # by id; `_functions` keeps them alive
+        self._records: list[tuple] = []
+        self._namespaces: list[tuple[tuple, dict]] = []  # base entries; name to reference
+        self._namespace_indexes: dict[int, int] = {}
+        self._cells: list[tuple | None] = []
+        self._cell_indexes: dict[int, int] = {}
+        self._caches: list[tuple] = []
+        self._cache_indexes: dict[int, int] = {}
+        self._objects: list = []
+        self._classes: set[int] = set()
+        if type(function) is FunctionType:
+            self._root = self._refer_function(function)
+        else:
+            self._root = self._refer_cache(function)
+        while len(self._records) < len(self._functions):
+            self._survey_function(self._functions[len(self._records)])
+
+    @property
+    def dependencies(self) -> tuple[tuple, ...]:
+        """What the payload was made of: (kind, container, key, value), each once."""
+        return tuple(self._dependencies.values())
+
+    def light_payload(self) -> bytes | None:
+        """The light form, or None if the function reaches what needs cloudpickle."""
+        if not self._is_light or (self._asks_for_fn and self._meets_tags):
+            # (Light functions lose their tags, which could be asked for `fn`.)
+            return None
+        pickled = None
+        if self._objects:
+            from aiointerpreters import _pickling
+
+            pickled = _pickling.dumps_plain(self._objects)
+            if pickled is None:
+                return None
+        namespaces = [(base, tuple(names.items())) for base, names in self._namespaces]
+        try:
+            return LIGHT + marshal.dumps(
+                (self._root, self._records, namespaces, self._cells, self._caches, pickled)
+            )
+        except ValueError:  # nested deeper than marshal goes
+            return None
+
+    def _survey_function(self, function) -> None:
+        code, defaults, keyword_defaults = (
+            self._depend(ATTRIBUTE, function, name, getattr(function, name))
+            for name in ("__code__", "__defaults__", "__kwdefaults__")
+        )
+        attributes = self._attributes(function)
+        record = (
+            code,
+            self._survey_globals(code, function.__globals__),
+            function.__name__,
+            function.__qualname__,
+            self._refer(function.__module__),
+            self._refer(function.__doc__),
+            None if defaults is None else tuple(map(self._refer, defaults)),
+            None if keyword_defaults is None else self._refer_items(keyword_defaults),
+            None
+            if function.__closure__ is None
+            else tuple(map(self._refer_cell, function.__closure__)),
+            self._refer_items(attributes),
+            *_light_annotations(function),
+        )
+        self._records.append(record)
+
+    def _depend(self, kind: int, container: object, key: str | None, value: object) -> object:
+        self._dependencies[id(container), key] = kind, container, key, value
+        return value
+
+    def _attributes(self, function) -> dict[str, object]:
+        own = function.__dict__
+        return {
+            name: self._depend(ENTRY, own, name, value)
+            for name, value in own.items()
+            if name != _OWN_ATTRIBUTE
+        }
+
+    def _survey_globals(self, code, home: dict) -> int:
+        module = module_with(home)
+        index = self._namespace_indexes.get(id(home))
+        if index is None:
+            index = self._namespace_indexes[id(home)] = len(self._namespaces)
+            base = tuple(
+                (name, home[name]) for name in _BASE_GLOBALS if _is_literal(home.get(name, MISSING))
+            )
+            self._namespaces.append((base, {}))
+        entries = self._namespaces[index][1]
+        read, mentioned = _names_in(code)
+        self._asks_for_fn |= "fn" in mentioned
+        for name in read:
+            value = self._depend(ENTRY, home, name, home.get(name, MISSING))
+            if value is MISSING or name == "__builtins__":
+                continue
+            if type(value).__name__ == "lazy_import":  # PEP 810
+                value = value.resolve()
+            if type(value) is _ModuleType:
+                reference = self._refer_module(value, mentioned)
+                known = entries.get(name)
+                if known is not None:
+                    # Another function may use other submodules of the same package.
+                    reference = (*reference[:2], tuple({*known[2], *reference[2]}))
+                entries[name] = reference
+            elif name not in entries:
+                is_own = module is not None and is_modules_own(value)
+                entries[name] = (NAMED, module, name) if is_own else self._refer(value)
+        return index
+
+    def _refer_cell(self, cell) -> int:
+        index = self._cell_indexes.get(id(cell))
+        if index is None:
+            index = self._cell_indexes[id(cell)] = len(self._cells)
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                value = MISSING
+            self._depend(CELL, cell, None, value)
+            self._cells.append(None)
+            if value is not MISSING:
+                self._cells[index] = self._refer(value)
+        return index
+
+    def _refer_items(self, items: dict) -> tuple:
+        return tuple((name, self._refer(value)) for name, value in items.items())
+
+    def _refer_function(self, function) -> tuple:
+        index = self._function_indexes.get(id(function))
+        if index is None:
+            index = self._function_indexes[id(function)] = len(self._functions)
+            self._functions.append(function)
+        return FUNCTION, index
+
+    def _refer_cache(self, cached) -> tuple:
+        index = self._cache_indexes.get(id(cached))
+        if index is None:
+            index = self._cache_indexes[id(cached)] = len(self._caches)
+            options = cached.cache_parameters()
+            self._caches.append(())
+            function = self._refer_function(cached.__wrapped__)
+            attributes = self._refer_items(self._attributes(cached))
+            self._caches[index] = options["maxsize"], options["typed"], function, attributes
+        return CACHE, index
+
+    def _refer_module(self, module, mentioned: frozenset) -> tuple:
+        name = getattr(module, "__name__", None)
+        if sys.modules.get(name) is not module or not _is_importable_module(name):
+            self._is_light = False
+            return MODULE, str(name), ()
+        return MODULE, name, _submodules_used(module, mentioned)
+
+    def _refer(self, value: object) -> tuple:
+        bare = untagged(value)
+        if bare is not value:
+            self._meets_tags = True
+            value = bare
+        kind = type(value)
+        if kind in _ATOMS or (kind in _CONTAINERS and _is_literal(value)):
+            return VALUE, value
+        if kind is _ModuleType:
+            return self._refer_module(value, frozenset())
+        if _may_have_name(value):
+            found = importable(value)
+            if found is not None:
+                return NAMED, *found
+        if kind is FunctionType:
+            return self._refer_function(value)
+        if is_cached_function(value):
+            return self._refer_cache(value)
+        if isinstance(value, type):
+            self._survey_class(value)
+            self._is_light = False
+            return VALUE, None
+        self._survey_class(kind)
+        self._objects.append(value)
+        return OBJECT, len(self._objects) - 1
+
+    def _survey_class(self, cls: type) -> None:
+        """Follow the methods of a class, if it goes by value, for the dependencies."""
+        if id(cls) in self._classes or importable(cls) is not None:
+            return
+        self._classes.add(id(cls))
+        for base in cls.__bases__:
+            self._survey_class(base)
+        for value in list(vars(cls).values()):
+            for function in (value, *(getattr(value, name, None) for name in _HELD_FUNCTIONS)):
+                if type(function) is FunctionType and importable(function) is None:
+                    self._refer_function(function)
+
+
+# Where static and class methods, properties and cached properties keep their functions.
+_HELD_FUNCTIONS = ("__func__", "fget", "fset", "fdel", "func")
+
+
+def _may_have_name(value: object) -> bool:
+    return (
+        type(value) in (FunctionType, _BuiltinType, _MethodType)
+        or isinstance(value, type)
+        or is_cached_function(value)
+    )
+
+
+def module_with(home: dict) -> str | None:
+    """The name of the importable module whose globals these are; None if there is none."""
+    name = home.get("__name__")
+    if name in _MAIN_MODULES or not _is_importable_module(name):
+        return None
+    return name if vars(sys.modules[name]) is home else None
+
+
+def is_modules_own(value: object) -> bool:
+    """Whether a global of an importable module stays that module's own in each interpreter.
+
+    That is anything but constants, functions, and what is imported from elsewhere: a lock, a
+    cache, a table. A function that goes by value uses the worker's, as those do that go by name.
+    """
+    value = untagged(value)
+    kind = type(value)
+    if kind in _ATOMS or (kind in _IMMUTABLE and _is_literal(value)):
+        return False
+    if kind in (_ModuleType, FunctionType) or is_cached_function(value):
+        return False
+    return not _may_have_name(value) or importable(value) is None
+
+
+def _light_annotations(function) -> tuple[dict | None, object]:
+    """The annotations that cost nothing to take along: (dictionary or None, code or None).
+
+    Others stay behind: a function must not fail to arrive, or have its worker import a library,
+    for the sake of a type that nothing there looks at.
+    """
+    annotate = getattr(function, "__annotate__", None)  # PEP 649, Python 3.14
+    if annotate is None:
+        annotations = function.__annotations__
+        return (annotations, None) if annotations and _is_literal(annotations) else (None, None)
+    if type(annotate) is not FunctionType or annotate.__closure__ is not None:
+        return None, None
+    read, _ = _names_in(annotate.__code__)
+    return None, None if read & annotate.__globals__.keys() else annotate.__code__
+
+
+def _submodules_used(module, mentioned: frozenset) -> tuple[str, ...]:
+    """Submodules of a package that the code may reach as attributes, because they are loaded.
+
+    Those that are imported lazily (PEP 810) get loaded where the code would do so.
+    """
+    if not hasattr(module, "__path__"):
+        return ()
+    prefix = module.__name__ + "."
+    used = []
+    for name in {*sys.modules, *getattr(sys, "lazy_modules", ())}:
+        if name.startswith(prefix) and mentioned.issuperset(name[len(prefix) :].split(".")):
+            if name not in sys.modules:
+                try:
+                    __import__(name)
+                except Exception:  # the code has it for itself when it gets there
+                    continue
+            if _is_importable_module(name):
+                used.append(name)
+    return tuple(sorted(used))
+
+
+def _is_literal(value: object) -> bool:
+    """Whether `marshal` gives back an equal value of the same types throughout.
+
+    marshal by itself writes `bytes` for anything that exports a buffer.
+    """
+    if type(value) in _ATOMS:
+        return True
+    pending = [value]
+    seen = set()
+    while pending:
+        item = pending.pop()
+        kind = type(item)
+        if kind in _ATOMS:
+            continue
+        if kind not in _CONTAINERS:
+            return False
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        pending.extend(item)
+        if kind is dict:
+            pending.extend(item.values())
+    return True
+
+
+def _names_in(code) -> tuple[set[str], frozenset[str]]:
+    """The global names that `code` and the code nested in it read; and all names in it."""
+    global_opcodes, extended_arg, load_global = _opcodes()
+    read = set()
+    mentioned = set()
+    pending = [code]
+    while pending:
+        code = pending.pop()
+        names = code.co_names
+        mentioned.update(names)
+        pending.extend(item for item in code.co_consts if type(item) is _CodeType)
+        units = code.co_code
+        argument = 0
+        for position in range(0, len(units), 2):
+            opcode = units[position]
+            argument |= units[position + 1]
+            if opcode == extended_arg:
+                argument <<= 8
+                continue
+            if opcode in global_opcodes:
+                # Its lowest bit says whether a NULL is pushed as well.
+                read.add(names[argument >> 1 if opcode == load_global else argument])
+            argument = 0
+    return read, frozenset(mentioned)
+
+
+_known_opcodes: tuple | None = None
+
+
+def _opcodes() -> tuple[frozenset[int], int, int]:
+    """(Opcodes that read a global by name, EXTENDED_ARG, LOAD_GLOBAL)."""
+    global _known_opcodes
+    if _known_opcodes is None:
+        from opcode import opmap  # a worker that only loads has no need of it
+
+        names = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+        reading = frozenset(opmap[name] for name in names)
+        _known_opcodes = reading, opmap["EXTENDED_ARG"], opmap["LOAD_GLOBAL"]
+    return _known_opcodes

@@ -1,0 +1,204 @@
+"""Errors that this package raises, and the text of a worker's traceback.
+
+Workers import this module when something goes wrong, so it imports next to nothing: the
+`PicklingError` of the C accelerator is the one that `pickle` exports, without the 30 ms that
+importing `pickle` costs in a fresh interpreter.
+"""
+
+from _pickle import PicklingError
+
+__all__ = ("InterpreterError", "RemoteTraceback", "RunnerError", "SendError")
+
+_PUBLIC_PLACE = "aiointerpreters"  # where people import these from
+
+
+class InterpreterError(Exception):
+    """Raised by `Runner` for what the function raised, with the original as `__cause__`."""
+
+    __module__ = _PUBLIC_PLACE
+
+
+class RunnerError(Exception):
+    """Raised by `Runner` when a call cannot be made: not started, or something unsendable."""
+
+    __module__ = _PUBLIC_PLACE
+
+
+class SendError(PicklingError, TypeError):
+    """A value that cannot cross from one interpreter to another.
+
+    Only the future of the call in question ends with it; the worker goes on. What pickling had to
+    say is chained as `__cause__` (or, when it happened in the worker, part of the remote
+    traceback).
+
+    Attributes:
+        role: What the value was: `"function"`, `"argument"`, `"result"` or `"exception"`.
+        position: Index of a positional argument, name of a keyword argument, or None.
+        function: Name of the called function, with its module, or None where it is unknown.
+        type_name: Name of the type of the value, or None where it is unknown.
+    """
+
+    __module__ = _PUBLIC_PLACE
+
+    def __init__(
+        self,
+        *args: object,
+        role: str | None = None,
+        position: int | str | None = None,
+        function: str | None = None,
+        type_name: str | None = None,
+    ) -> None:
+        super().__init__(*args)
+        self.role = role
+        self.position = position
+        self.function = function
+        self.type_name = type_name
+
+
+class RemoteTraceback(Exception):
+    """The traceback of another interpreter, as text; the `__cause__` of what was raised there.
+
+    `concurrent.futures.process` shows the traceback of another process in the same way.
+    """
+
+    __module__ = _PUBLIC_PLACE
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+def send_error(
+    role: str,
+    function_name: str | None,
+    position: int | str | None,
+    value_type_name: str | None,
+    cause: BaseException | str | None,
+) -> SendError:
+    """Make the error for a value that cannot cross, with `cause` chained where it is an exception.
+
+    Args:
+        role: `"function"`, `"argument"`, `"result"` or `"exception"`.
+        function_name: Name of the called function, with its module.
+        position: Index of a positional argument, name of a keyword argument, or None.
+        value_type_name: Name of the type of the value that cannot be sent.
+        cause: What went wrong: an exception, a text, or None.
+    """
+    named = function_name or "the function"
+    match role:
+        case "function":
+            subject = f"function {named}" if function_name else named
+        case "argument" if position is None:
+            subject = f"an argument of {named}"
+        case "argument":
+            subject = f"argument {position!r} of {named}"
+        case "exception":
+            subject = f"the exception raised by {named}"
+        case _:
+            subject = f"the {role} of {named}"
+    if value_type_name:
+        subject += f" (a {value_type_name!r})"
+    direction = "to an interpreter" if role in ("function", "argument") else "from its interpreter"
+    reason = _reason(cause)
+    message = f"{subject} cannot be sent {direction}" + (f": {reason}" if reason else "")
+    error = SendError(
+        message,
+        role=role,
+        position=position,
+        function=function_name,
+        type_name=value_type_name,
+    )
+    if isinstance(cause, BaseException):
+        error.__cause__ = cause
+    return error
+
+
+def _reason(cause: BaseException | str | None) -> str:
+    if cause is None or isinstance(cause, str):
+        return cause or ""
+    try:
+        if isinstance(cause, RecursionError):  # "Stack overflow (used 8156 kB) …" since 3.14
+            return f"it nests too deeply: {cause}"
+        return str(cause) or type(cause).__name__
+    except Exception:  # an exception whose own __str__ raises
+        return type(cause).__name__
+
+
+def attach_remote_traceback(exc: BaseException, text: str) -> BaseException:
+    """Make the worker's traceback the `__cause__` of `exc`, and return `exc`.
+
+    An exception that refuses (its class overrides `__setattr__`, say) is returned as it is.
+    """
+    if text:
+        try:
+            exc.__cause__ = RemoteTraceback(text)
+        except Exception:
+            pass
+    return exc
+
+
+# Exceptions across interpreters
+
+_SlotWrapper = type(BaseException.__init__)
+_BuiltinFunction = type(BaseException.__new__)
+_REDUCTION = ("__reduce__", "__reduce_ex__", "__setstate__", "__getstate__")
+
+
+def reduce_exception(exc: BaseException, *, always: bool = False):
+    """Reduce an exception for a pickler so that it arrives without a call of its `__init__`.
+
+    `BaseException.__reduce__` has the class called with `args` again. That fails, or makes another
+    exception, where `__init__` or `__new__` is Python code that takes anything else.
+
+    Args:
+        exc: The exception.
+        always: Do so even if the class has a reduction of its own.
+
+    Returns:
+        A reduction; or NotImplemented if the exception's own is right.
+    """
+    kind = type(exc)
+    builtin = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    if not always:
+        is_plain = (
+            type(kind.__init__) is _SlotWrapper
+            and type(kind.__new__) is _BuiltinFunction
+            and not isinstance(exc, NameError)
+        )
+        if is_plain or any(
+            getattr(kind, name, None) is not getattr(builtin, name, None) for name in _REDUCTION
+        ):
+            return NotImplemented
+    _, args, *rest = builtin.__reduce__(exc)
+    state = rest[0] if rest else None
+    if isinstance(exc, NameError):  # whose own reduction forgets the name
+        state = {"name": exc.name, **(state or {})}
+    return remake_exception, (builtin, kind, args, state)
+
+
+def remake_exception(
+    builtin: type, kind: type, args: tuple, state: dict | None = None
+) -> BaseException:
+    """Make an exception of `kind` of which only `builtin`, its builtin base, is initialised."""
+    exc = builtin.__new__(kind, *args)
+    builtin.__init__(exc, *args)
+    if state is not None:
+        builtin.__setstate__(exc, state)
+    return exc
+
+
+def unreadable_error(reason: object, text: str) -> SendError:
+    """Stand in for an exception of a worker that cannot be made in this interpreter.
+
+    Args:
+        reason: What unpickling it raised, or what it made instead of an exception.
+        text: The worker's traceback; its last line says what was raised.
+    """
+    if not isinstance(reason, BaseException):
+        reason = f"it arrived as a {type(reason).__name__!r}"
+    said = text.rstrip().rpartition("\n")[2]
+    error = send_error("exception", None, None, None, f"{_reason(reason)}. It said: {said}")
+    return attach_remote_traceback(error, text)

@@ -1,0 +1,235 @@
+"""Values that the native encoding does not cover, by pickle protocol 5 (PEP 574).
+
+Both sides use this module: the caller's interpreter for arguments, a worker's for results. It
+builds on the C accelerator alone, because importing `pickle` costs 30 ms in a fresh interpreter
+and `cloudpickle` 139 ms; cloudpickle is imported when a value needs it, which is when it refers to
+something of `__main__` or to something that has no importable name.
+
+A `memoryview` travels beside the pickle as itself: the receiver is lent its memory.
+"""
+
+import sys
+from _io import BytesIO
+from _pickle import PickleBuffer, Pickler
+from _pickle import loads as _loads
+from copyreg import dispatch_table as _registered
+
+# A name of the main module means another module, or none, in another interpreter.
+MAIN_MODULES = ("__main__", "__mp_main__")
+
+# How a pickle of protocol 5 begins a short string: its opcode and its length in bytes.
+_MAIN_MARKS = tuple(b"\x8c" + bytes([len(name)]) + name.encode() for name in MAIN_MODULES)
+
+
+class Parts:
+    """What one message is made of, filled while its value is being pickled.
+
+    Attributes:
+        buffers: Memory to lend to the receiver, in the order in which it is to be handed to
+            `loads`: memoryviews.
+        keepalive: Objects that must live until the receiver has loaded the value.
+    """
+
+    def __init__(self, *, in_band: bool) -> None:
+        self.buffers: list[memoryview] = []
+        self.keepalive: list[object] = []
+        self._lent: dict[int, tuple[PickleBuffer, memoryview]] = {}
+        self._in_band = in_band
+
+    def table(self) -> dict:
+        """Dispatch table for a pickler.
+
+        Not kept: it leads back here, and a cycle would keep lent memory until the next collection.
+        """
+        table = _registered.copy()
+        table[memoryview] = _copy_view if self._in_band else self._lend_view
+        # Never import it for this: only who has it can have a queue.
+        interpreters = sys.modules.get("concurrent.interpreters")
+        queue_type = getattr(interpreters, "Queue", None)
+        if queue_type is not None:
+            table[queue_type] = self._pass_queue
+        return table
+
+    def take_buffer(self, buffer: PickleBuffer) -> bool:
+        """Say whether the pickler is to keep `buffer` in band: all but lent views."""
+        _, view = self._lent.get(id(buffer), (None, None))
+        if view is None:
+            return True
+        self.buffers.append(view)
+        return False
+
+    def _lend_view(self, view: memoryview) -> tuple:
+        # The pickler would refuse a view that is not contiguous, and has no need to see the
+        # memory: an empty stand-in marks the place, take_buffer() puts the view there.
+        check_view(view)
+        mark = PickleBuffer(bytearray())
+        self._lent[id(mark)] = mark, view
+        return memoryview, (mark,)
+
+    def _pass_queue(self, queue) -> tuple:
+        self.keepalive.append(queue)
+        return type(queue), (queue.id,)
+
+
+def check_view(view: memoryview) -> None:
+    """Raise ValueError if `view` was released."""
+    view.nbytes  # noqa: B018 (asking is what raises)
+
+
+def _copy_view(view: memoryview) -> tuple:
+    data = view.tobytes()
+    return _view_of_copy, (data if view.readonly else bytearray(data), view.format, view.shape)
+
+
+def _view_of_copy(data: bytes | bytearray, format: str, shape: tuple[int, ...]) -> memoryview:
+    view = memoryview(data)
+    return view if format == "B" and len(shape) == 1 else view.cast(format, shape)
+
+
+def dumps(value: object) -> tuple[bytes, list, list]:
+    """Pickle `value` for another interpreter.
+
+    Returns:
+        The pickle, the buffers to lend (memoryviews, in order), and objects that must be kept
+        alive until the receiver has loaded the value.
+
+    Raises:
+        Exception: Whatever pickling raised; `PicklingError` or `TypeError` as a rule,
+            `RecursionError` for what nests too deeply.
+    """
+    return _dump(value, Parts(in_band=False))
+
+
+def dumps_result(value: object) -> tuple[bytes, list, list]:
+    """As `dumps`, but only right in a worker, for the interpreter that it works for.
+
+    A class that came from there by value goes back as a mere reference, without its definition.
+    """
+    return _dump(value, Parts(in_band=False), is_result=True)
+
+
+def dumps_whole(value: object, *, is_result: bool = False) -> bytes:
+    """As `dumps`, but everything in the pickle itself, memory of views included (copied)."""
+    return _dump(value, Parts(in_band=True), is_result=is_result)[0]
+
+
+def dumps_exception(exc: BaseException) -> bytes:
+    """Pickle an exception in a worker, for the caller, everything in the pickle itself.
+
+    What it holds (an exception group's exceptions, say) is reduced as it is.
+    """
+    from aiointerpreters import _errors
+
+    data = _dump(exc, Parts(in_band=True), is_result=True, plain=_ExceptionPickler)[0]
+    if _errors.reduce_exception(exc) is NotImplemented and type(exc).__module__ != "builtins":
+        try:
+            loads(data)
+        except Exception:
+            # A reduction of its own that does not fit its __init__.
+            return dumps_whole(_Remade(exc), is_result=True)
+    return data
+
+
+class _Remade:
+    """Arrives as the exception that it is made with."""
+
+    def __init__(self, exc: BaseException) -> None:
+        self._exc = exc
+
+    def __reduce__(self):
+        from aiointerpreters import _errors
+
+        return _errors.reduce_exception(self._exc, always=True)
+
+
+class _ExceptionPickler(Pickler):
+    def reducer_override(self, obj):
+        if not isinstance(obj, BaseException):
+            return NotImplemented
+        from aiointerpreters import _errors
+
+        return _errors.reduce_exception(obj)
+
+
+def dumps_function(function: object) -> bytes:
+    """Pickle a function by value, by cloudpickle, everything in the pickle itself."""
+    return _dump_by_value(function, Parts(in_band=True), False, None)[0]
+
+
+def dumps_plain(value: object) -> bytes | None:
+    """As `dumps_whole`, or None if that took cloudpickle."""
+    try:
+        data = _run(Pickler, value, Parts(in_band=True))
+    except Exception:
+        return None
+    return None if _mentions_main(data) else data
+
+
+def loads(data: bytes | memoryview, buffers=()) -> object:
+    """Load what `dumps` made.
+
+    Args:
+        data: The pickle.
+        buffers: Objects with the buffer protocol that export the lent memory, in order.
+
+    Raises:
+        Exception: Whatever unpickling raised.
+    """
+    return _loads(data, buffers=buffers)
+
+
+def _dump(
+    value, parts: Parts, *, is_result: bool = False, plain=Pickler
+) -> tuple[bytes, list, list]:
+    try:
+        data = _run(plain, value, parts)
+        if not _mentions_main(data):
+            return data, parts.buffers, parts.keepalive
+    except RecursionError as error:
+        _cut_notes(error)
+        raise
+    except Exception as error:
+        # Raised in here, cloudpickle's complaint has this one as its context.
+        return _dump_by_value(value, parts, is_result, error)
+    return _dump_by_value(value, parts, is_result, None)
+
+
+def _dump_by_value(value, parts: Parts, is_result: bool, plain_error: Exception | None):
+    try:
+        from aiointerpreters import _cloud
+    except ImportError as missing:
+        if plain_error is not None:
+            raise plain_error from None
+        from _pickle import PicklingError
+
+        raise PicklingError("what is defined in __main__ is sent by cloudpickle") from missing
+    parts.buffers.clear()
+    parts.keepalive.clear()
+    pickler = _cloud.ResultPickler if is_result else _cloud.ArgumentPickler
+    try:
+        data = _run(pickler, value, parts)
+    except Exception as error:
+        if isinstance(error.__cause__, RecursionError):  # which cloudpickle wraps
+            _cut_notes(error.__cause__)
+        raise
+    return data, parts.buffers, parts.keepalive
+
+
+def _run(pickler_type, value: object, parts: Parts) -> bytes:
+    file = BytesIO()
+    pickler = pickler_type(file, protocol=5, buffer_callback=parts.take_buffer)
+    # Through the descriptor: cloudpickle's class has an attribute of that name in front of it.
+    Pickler.dispatch_table.__set__(pickler, getattr(pickler_type, "reducers", {}) | parts.table())
+    pickler.dump(value)
+    return file.getvalue()
+
+
+def _cut_notes(error: BaseException) -> None:
+    """Keep a few of the notes that pickle adds to an error for each level it was in (3.14)."""
+    notes = getattr(error, "__notes__", ())
+    if len(notes) > 10:
+        error.__notes__ = [*notes[:3], f"... ({len(notes) - 6} more)", *notes[-3:]]
+
+
+def _mentions_main(data: bytes) -> bool:
+    return any(mark in data for mark in _MAIN_MARKS)

@@ -1,0 +1,201 @@
+"""The executor: threads for ordinary functions, interpreters for tagged ones."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import time
+import weakref
+
+from aiointerpreters._core import executor_types, interpreter
+
+__all__ = ("InterpreterThreadPoolExecutor", "interpreter")
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future, ThreadPoolExecutor
+    from typing import Any
+
+    class _Executor(ThreadPoolExecutor):
+        # What aiointerpreters._core makes of it.
+        def __init__(self, *args: Any, max_interpreters: int | None, **kwargs: Any) -> None: ...
+
+else:
+    _, _Executor = executor_types()
+
+
+class InterpreterThreadPoolExecutor(_Executor):
+    """A `concurrent.futures.ThreadPoolExecutor` in which tagged functions run in parallel.
+
+    A callable that is marked with `interpreter` runs in a worker's own interpreter, with a GIL of
+    its own (PEP 684); any other runs in a worker's thread, as with `ThreadPoolExecutor`. Threads
+    are made as they are needed, an interpreter with the first tagged task that needs one.
+
+    What crosses to an interpreter is copied. `None`, numbers, strings, bytes and containers of
+    these have an encoding of their own, everything else is pickled (protocol 5); a `memoryview`
+    is lent and not copied, a `concurrent.interpreters.Queue` is the same queue on both sides.
+    Functions go by name where they have one, by value where not (those of `__main__`, lambdas,
+    closures).
+
+    Args:
+        max_workers: The most threads. Default: as `ThreadPoolExecutor`, the CPUs that this
+            process may use plus 4, at most 32.
+        thread_name_prefix: What the names of the threads begin with.
+        initializer: Called in each thread as it starts and in each interpreter as it is made;
+            tagged, in interpreters only. If it raises, the executor is broken: what is pending,
+            and what is submitted later, ends with `BrokenThreadPool`.
+        initargs: Positional arguments of `initializer`.
+        max_interpreters: The most interpreters, and so the most tagged tasks at a time. Default:
+            the CPUs that this process may use. Further tagged tasks wait; they block no other
+            task as long as a thread is free.
+
+    Raises:
+        ValueError: `max_workers` or `max_interpreters` is not positive.
+        TypeError: `initializer` cannot be called.
+
+    A task's future ends with what the function raised, whose `__cause__`, for a tagged one, is a
+    `RemoteTraceback` that shows the worker's traceback; or with `SendError`, if the function, an
+    argument, the result or the exception cannot be sent.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[object, ...] = (),
+        *,
+        max_interpreters: int | None = None,
+    ) -> None:
+        super().__init__(
+            max_workers,
+            thread_name_prefix,
+            initializer,
+            initargs,
+            max_interpreters=max_interpreters,
+        )
+
+    def map[R](
+        self,
+        fn: Callable[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[R]:
+        """Call `fn` with the items of `iterables`, like the builtin `map`, in workers.
+
+        Args:
+            fn: A callable, tagged or not, that takes as many arguments as there are iterables.
+            *iterables: Where the arguments come from; the shortest one ends the map.
+            timeout: Seconds, from this call on, in which each result must be there. Default: no
+                limit.
+            chunksize: Ignored, as in `ThreadPoolExecutor`.
+            buffersize: The most tasks that are submitted and not yet yielded; the iterables are
+                read as results are taken. Default: they are read, and everything is submitted,
+                before this returns.
+
+        Returns:
+            An iterator of the results, in the order of the arguments. When it ends early (an
+            error, a timeout, `close`), it cancels what has not started.
+
+        Raises:
+            TypeError: `buffersize` is neither an integer nor None.
+            ValueError: `buffersize` is not positive.
+            TimeoutError: From the iterator: a result was not there in time.
+            Exception: From the iterator: what the call of the function raised.
+        """
+        if buffersize is not None:
+            if not isinstance(buffersize, int):
+                raise TypeError("buffersize must be an integer or None")
+            if buffersize < 1:
+                raise ValueError("buffersize must be None or > 0")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        calls = zip(*iterables, strict=False)
+        futures = collections.deque(
+            self.submit(fn, *args) for args in itertools.islice(calls, buffersize)
+        )
+        refill = None
+        if buffersize is not None:
+            # The iterator must not keep the executor alive.
+            refill = _Refill(weakref.ref(self), fn, calls)
+        return _results(futures, deadline, refill)
+
+    def set_as_event_loop_default(
+        self, ctx: asyncio.AbstractEventLoop | asyncio.Runner | None = None
+    ) -> None:
+        """Make this the executor that an event loop uses for `asyncio.to_thread` and the like.
+
+        The loop shuts it down as it would its own default executor.
+
+        Args:
+            ctx: An event loop (of asyncio or another make, such as uvloop), or an
+                `asyncio.Runner`, whose loop is meant. Default: the running loop.
+
+        Raises:
+            RuntimeError: No `ctx` was given and no loop runs in this thread.
+            TypeError: `ctx` is something else.
+        """
+        import asyncio
+
+        if ctx is None:
+            loop = asyncio.get_running_loop()
+        elif isinstance(ctx, asyncio.AbstractEventLoop):
+            loop = ctx
+        elif isinstance(ctx, asyncio.Runner):
+            loop = ctx.get_loop()
+        else:
+            raise TypeError(
+                "ctx must be an event loop, an asyncio.Runner or None, "
+                f"not {type(ctx).__qualname__!r}"
+            )
+        loop.set_default_executor(self)
+
+
+class _Refill:
+    """Submits the next call of a map with a `buffersize`, as long as there is one to submit to."""
+
+    def __init__(
+        self,
+        executor: weakref.ref[InterpreterThreadPoolExecutor],
+        fn: Callable[..., object],
+        calls: Iterator[tuple[object, ...]],
+    ) -> None:
+        self._executor = executor
+        self._fn = fn
+        self._calls = calls
+
+    def __call__(self, futures: collections.deque[Future[Any]]) -> None:
+        executor = self._executor()
+        if executor is not None:
+            for args in itertools.islice(self._calls, 1):
+                futures.append(executor.submit(self._fn, *args))
+
+
+def _results(
+    futures: collections.deque[Future[Any]], deadline: float | None, refill: _Refill | None
+) -> Iterator[Any]:
+    try:
+        while futures:
+            if refill is not None:
+                refill(futures)
+            # No name here holds the future: while its result is out, it could be freed.
+            yield _taken(futures.popleft(), deadline)
+    finally:
+        for future in reversed(futures):  # workers begin at the other end
+            future.cancel()
+
+
+def _taken(future: Future[Any], deadline: float | None) -> object:
+    """The future's result; the future is cancelled if that is not to be had in time."""
+    try:
+        try:
+            # Past the deadline this is negative, which is a time-out at once.
+            return future.result(None if deadline is None else deadline - time.monotonic())
+        finally:
+            future.cancel()
+    finally:
+        # An exception holds this frame, and the future holds the exception.
+        del future

@@ -1,0 +1,36 @@
+/* compat: the one room that knows Python's versions and private API.
+ *
+ * Every other room of pyext includes this instead of <Python.h>. What differs between 3.13, 3.14
+ * and 3.15 is asked for here by name.
+ */
+#ifndef AIOINTERP_COMPAT_H
+#define AIOINTERP_COMPAT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+
+#if PY_VERSION_HEX < 0x030D0000
+#error "aiointerpreters needs Python 3.13 or later"
+#endif
+
+/* Creates an isolated interpreter with a GIL of its own and attaches the calling thread to it;
+ * call it with no thread state attached. NULL: nothing was made, nothing is attached, and *why (a
+ * static string, or one owned by the runtime) says why. Takes the main GIL for a moment
+ * (CPython gh-117953). */
+PyThreadState *compat_new_interpreter(const char **why);
+
+/* Ends the attached interpreter, whose home thread the caller is. Nothing is attached afterwards.
+ * False: it cannot be ended safely (3.13 aborts the process when a thread of a task is left in it)
+ * and is abandoned instead. */
+bool compat_end_interpreter(PyThreadState *tstate);
+
+/* What must be imported in the main interpreter before the first interpreter is made: _datetime on
+ * 3.13, whose first import elsewhere corrupts the heap (CPython gh-136421). 0, or -1 with an
+ * exception. */
+int compat_prepare_main(void);
+
+/* Whether Future._get_snapshot() exists (3.15). */
+bool compat_has_future_snapshot(void);
+
+#endif

@@ -1,0 +1,495 @@
+#include "crew.h"
+
+#include "definition.h"
+#include "future.h"
+#include "tag.h"
+#include "task.h"
+#include "transport.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char crew_start_name[] = "aiointerpreters.start";
+
+static struct {
+    os_mutex lock;          /* taken before a pool's lock, never after it */
+    struct list crews;      /* under the lock */
+    atomic_bool exiting;    /* set once, under the lock */
+    atomic_uint generation; /* of forks; written in a child before it has other threads */
+} registry;
+
+/* -- fork: all locks are held across it, the registry's first -- */
+
+static void
+each_pool(void (*visit)(struct pool *pool))
+{
+    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
+        visit(&LIST_ENTRY(node, struct crew, node)->pool);
+    }
+}
+
+static void
+before_fork(void)
+{
+    os_mutex_lock(&registry.lock);
+    each_pool(pool_before_fork);
+}
+
+static void
+after_fork_in_parent(void)
+{
+    each_pool(pool_after_fork_in_parent);
+    os_mutex_unlock(&registry.lock);
+}
+
+static void
+after_fork_in_child(void)
+{
+    each_pool(pool_after_fork_in_child);
+    os_mutex_init(&registry.lock);
+    atomic_fetch_add_explicit(&registry.generation, 1, memory_order_relaxed);
+}
+
+unsigned
+crew_generation(void)
+{
+    return atomic_load_explicit(&registry.generation, memory_order_relaxed);
+}
+
+int
+crew_init_registry(void)
+{
+    list_init(&registry.crews);
+    atomic_init(&registry.exiting, false);
+    atomic_init(&registry.generation, 0);
+    int error = os_mutex_init(&registry.lock);
+    return error != 0 ? error : os_at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+bool
+crew_is_exiting(void)
+{
+    return atomic_load_explicit(&registry.exiting, memory_order_acquire);
+}
+
+/* -- life -- */
+
+/* An encoded initializer; both may be NULL. */
+static void
+free_encoded(struct func *func, struct message *call)
+{
+    if (func != NULL) {
+        func_disown(func);
+    }
+    if (call != NULL) {
+        message_free(call);
+        free(call);
+    }
+}
+
+static void
+enlist(struct crew *crew)
+{
+    os_mutex_lock(&registry.lock);
+    list_push_back(&registry.crews, &crew->node);
+    os_mutex_unlock(&registry.lock);
+}
+
+static void
+set_initializer(struct crew *crew, PyObject *initializer, PyObject *initargs)
+{
+    if (initializer != Py_None) {
+        bool tagged = tag_check(crew->state, initializer);
+        crew->initializer = Py_NewRef(initializer);
+        crew->initargs = Py_NewRef(initargs);
+        crew->initializes_threads = !tagged;
+        crew->interp.wanted = true;
+    }
+}
+
+struct crew *
+crew_new(struct state *state, unsigned max_workers, unsigned max_interpreters,
+         PyObject *name_prefix, PyObject *initializer, PyObject *initargs)
+{
+    struct crew *crew = calloc(1, sizeof(*crew));
+    if (crew == NULL || pool_init(&crew->pool, max_workers, max_interpreters) != 0) {
+        free(crew);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    atomic_init(&crew->refs, 1);
+    list_init(&crew->node);
+    crew->state = state;
+    crew->module = Py_NewRef(state->module);
+    crew->name_prefix = Py_NewRef(name_prefix);
+    set_initializer(crew, initializer, initargs);
+    if (state->is_main) { /* elsewhere an executor accepts nothing, so there is nothing to join */
+        enlist(crew);
+    }
+    crew->threads = PySet_New(NULL);
+    if (crew->threads == NULL) {
+        crew_drop(crew);
+        return NULL;
+    }
+    return crew;
+}
+
+void
+crew_hold(struct crew *crew)
+{
+    atomic_fetch_add_explicit(&crew->refs, 1, memory_order_relaxed);
+}
+
+void
+crew_drop(struct crew *crew)
+{
+    if (atomic_fetch_sub_explicit(&crew->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    os_mutex_lock(&registry.lock); /* nobody revives it: whoever lists crews holds this GIL */
+    list_remove(&crew->node);
+    os_mutex_unlock(&registry.lock);
+    free_encoded(crew->interp.func, crew->interp.call);
+    Py_CLEAR(crew->threads);
+    Py_CLEAR(crew->name_prefix);
+    Py_CLEAR(crew->initializer);
+    Py_CLEAR(crew->initargs);
+    Py_CLEAR(crew->broken);
+    Py_CLEAR(crew->broken_cause);
+    Py_CLEAR(crew->module);
+    pool_destroy(&crew->pool);
+    free(crew);
+}
+
+/* -- garbage collection: only when the executor alone holds the crew, whose objects no other thread
+ * can reach then -- */
+
+static bool
+is_held_once(struct crew *crew)
+{
+    return atomic_load_explicit(&crew->refs, memory_order_relaxed) == 1;
+}
+
+int
+crew_traverse(struct crew *crew, visitproc visit, void *arg)
+{
+    if (crew != NULL && is_held_once(crew)) {
+        Py_VISIT(crew->threads);
+        Py_VISIT(crew->initializer);
+        Py_VISIT(crew->initargs);
+        Py_VISIT(crew->broken_cause);
+    }
+    return 0;
+}
+
+void
+crew_clear(struct crew *crew)
+{
+    if (crew != NULL && is_held_once(crew)) {
+        crew->shutdown = true; /* without its initializer it must not start anything */
+        Py_CLEAR(crew->initializer);
+        Py_CLEAR(crew->initargs);
+        Py_CLEAR(crew->broken_cause);
+    }
+}
+
+/* -- workers -- */
+
+static _Thread_local const struct crew *joined_crew;
+
+bool
+crew_is_joined(const struct crew *crew)
+{
+    return joined_crew == crew;
+}
+
+void
+crew_set_joined(const struct crew *crew)
+{
+    joined_crew = crew;
+}
+
+static void
+free_start(PyObject *capsule)
+{
+    struct start *start = PyCapsule_GetPointer(capsule, crew_start_name);
+    crew_drop(start->crew);
+    free(start);
+}
+
+/* A capsule of a start, which holds the crew for as long as the thread holds the capsule. */
+static PyObject *
+new_start(struct crew *crew)
+{
+    struct start *start = malloc(sizeof(*start));
+    if (start == NULL) {
+        return PyErr_NoMemory();
+    }
+    *start = (struct start){crew, STARTING};
+    crew_hold(crew);
+    PyObject *capsule = PyCapsule_New(start, crew_start_name, free_start);
+    if (capsule == NULL) {
+        crew_drop(crew);
+        free(start);
+    }
+    return capsule;
+}
+
+static PyObject *
+new_thread(struct crew *crew, PyObject *capsule)
+{
+    PyObject *target = PyCFunction_New(&worker_main_def, capsule);
+    PyObject *name = PyUnicode_FromFormat("%U_%llu", crew->name_prefix, crew->names++);
+    PyObject *kwargs =
+        target == NULL || name == NULL
+            ? NULL
+            : Py_BuildValue("{s:O,s:O,s:O}", "target", target, "name", name, "daemon", Py_False);
+    PyObject *empty = PyTuple_New(0);
+    PyObject *thread = kwargs == NULL || empty == NULL
+                           ? NULL
+                           : PyObject_Call(crew->state->thread_class, empty, kwargs);
+    Py_XDECREF(target);
+    Py_XDECREF(name);
+    Py_XDECREF(kwargs);
+    Py_XDECREF(empty);
+    return thread;
+}
+
+/* Fails all that is pending, each with an exception of its own. */
+static void
+fail_pending(struct crew *crew, PyObject *(*new_error)(struct crew *crew))
+{
+    struct list jobs;
+    struct list *node;
+    list_init(&jobs);
+    pool_drain(&crew->pool, &jobs);
+    while ((node = list_pop_front(&jobs)) != NULL) {
+        struct task *task = LIST_ENTRY(node, struct task, job.node);
+        PyObject *error = new_error(crew);
+        if (error == NULL) {
+            error = PyErr_GetRaisedException();
+        }
+        future_fail(crew->state, task, error);
+        Py_DECREF(error);
+        task_drop(task);
+    }
+}
+
+static PyObject *
+new_no_worker_error(struct crew *Py_UNUSED(crew))
+{
+    return PyObject_CallFunction(PyExc_RuntimeError, "s",
+                                 "no worker thread could be started for the call");
+}
+
+/* start() has raised. 0 when somebody will do the work all the same. */
+static int
+handle_failed_start(struct crew *crew, struct start *start, PyObject *thread)
+{
+    if (start->progress == RUNNING) {
+        return -1; /* it runs; what was raised (a Ctrl-C) is the caller's */
+    }
+    start->progress = ABANDONED;
+    PyObject *error = PyErr_GetRaisedException();
+    if (thread != NULL) {
+        PySet_Discard(crew->threads, thread);
+    }
+    bool others = pool_worker_failed(&crew->pool);
+    if (!others) {
+        fail_pending(crew, new_no_worker_error);
+    }
+    PyErr_SetRaisedException(error);
+    if (others && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear(); /* the others will do it, as they become free */
+        return 0;
+    }
+    return -1;
+}
+
+int
+crew_start_worker(struct crew *crew)
+{
+    struct start none = {NULL, STARTING};
+    PyObject *capsule = new_start(crew);
+    PyObject *thread = capsule == NULL ? NULL : new_thread(crew, capsule);
+    PyObject *started = NULL;
+    if (thread != NULL && PySet_Add(crew->threads, thread) == 0) {
+        started = PyObject_CallMethod(thread, "start", NULL);
+    }
+    int result = 0;
+    if (started == NULL) {
+        struct start *start =
+            capsule == NULL ? &none : PyCapsule_GetPointer(capsule, crew_start_name);
+        result = handle_failed_start(crew, start, thread);
+    }
+    Py_XDECREF(started);
+    Py_XDECREF(thread);
+    Py_XDECREF(capsule);
+    return result;
+}
+
+/* -- initializers -- */
+
+static struct message *
+new_message(void)
+{
+    struct message *message = malloc(sizeof(*message));
+    if (message == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    message_init(message);
+    return message;
+}
+
+/* Encodes apart and commits at the end: encoding runs Python, so another thread may be here too, and
+ * the first to finish wins. */
+static int
+encode_initializer(struct crew *crew)
+{
+    PyObject *callable = crew->initializer;
+    if (tag_check(crew->state, callable)) {
+        callable = ((TagObject *)callable)->marked;
+    }
+    PyObject *definition;
+    if (definition_find(crew->state, callable, NULL, &definition) < 0) {
+        return -1;
+    }
+    struct func *func = NULL;
+    if (definition != NULL) {
+        func = definition_func(definition);
+        func_own(func);
+        Py_DECREF(definition);
+    }
+    struct call_values values = {
+        .callable = func == NULL ? callable : NULL,
+        .values = &PyTuple_GET_ITEM(crew->initargs, 0),
+        .count = (size_t)PyTuple_GET_SIZE(crew->initargs),
+    };
+    struct message *call = new_message();
+    int result = call == NULL
+                     ? -1
+                     : transport_encode_call(crew->state, call, &values,
+                                             func != NULL ? func->name : "the initializer");
+    if (result == 0 && !crew->interp.ready) {
+        crew->interp.func = func;
+        crew->interp.call = call;
+        crew->interp.ready = true;
+        return 0;
+    }
+    free_encoded(func, call);
+    return result;
+}
+
+int
+crew_prepare_interp_initializer(struct crew *crew)
+{
+    if (crew->interp.ready) {
+        return 0;
+    }
+    if (crew->interp.wanted) {
+        return encode_initializer(crew);
+    }
+    crew->interp.ready = true;
+    return 0;
+}
+
+static void
+log_initializer_error(struct crew *crew, PyObject *cause)
+{
+    PyObject *log = PyObject_GetAttrString(crew->state->logger, "critical");
+    PyObject *args = Py_BuildValue("(s)", "Exception in initializer:");
+    PyObject *kwargs = Py_BuildValue("{s:O}", "exc_info", cause);
+    PyObject *done =
+        log == NULL || args == NULL || kwargs == NULL ? NULL : PyObject_Call(log, args, kwargs);
+    if (done == NULL) {
+        PyErr_WriteUnraisable(crew->initializer);
+    }
+    Py_XDECREF(log);
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    Py_XDECREF(done);
+}
+
+static PyObject *
+new_broken_error(struct crew *crew)
+{
+    PyObject *error = PyObject_CallOneArg(crew->state->broken_pool,
+                                          crew->broken != NULL ? crew->broken : Py_None);
+    if (error != NULL && crew->broken_cause != NULL) {
+        PyException_SetCause(error, Py_NewRef(crew->broken_cause));
+    }
+    return error;
+}
+
+void
+crew_raise_broken(struct crew *crew)
+{
+    PyObject *error = new_broken_error(crew);
+    if (error != NULL) {
+        PyErr_SetRaisedException(error);
+    }
+}
+
+void
+crew_break(struct crew *crew, PyObject *cause)
+{
+    if (crew->broken == NULL) {
+        crew->broken = PyUnicode_FromString(
+            "A thread initializer failed, the thread pool is not usable anymore");
+        crew->broken_cause = Py_NewRef(cause);
+    }
+    log_initializer_error(crew, cause);
+    pool_close(&crew->pool);
+    PyErr_Clear();
+    fail_pending(crew, new_broken_error);
+    PyErr_Clear();
+}
+
+void
+crew_cancel_pending(struct crew *crew)
+{
+    struct list jobs;
+    struct list *node;
+    list_init(&jobs);
+    pool_drain(&crew->pool, &jobs);
+    while ((node = list_pop_front(&jobs)) != NULL) {
+        struct task *task = LIST_ENTRY(node, struct task, job.node);
+        future_cancel_pending(crew->state, task);
+        task_drop(task);
+    }
+}
+
+/* -- exit -- */
+
+/* One crew that still has workers, held; all are closed on the way. */
+static struct crew *
+next_working_crew(void)
+{
+    struct crew *working = NULL;
+    os_mutex_lock(&registry.lock);
+    atomic_store_explicit(&registry.exiting, true, memory_order_release);
+    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
+        struct crew *crew = LIST_ENTRY(node, struct crew, node);
+        pool_close(&crew->pool);
+        if (working == NULL && pool_workers(&crew->pool) > 0) {
+            working = crew;
+            crew_hold(crew);
+        }
+    }
+    os_mutex_unlock(&registry.lock);
+    return working;
+}
+
+void
+crew_join_all(void)
+{
+    struct crew *crew;
+    while ((crew = next_working_crew()) != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        while (pool_await_workers(&crew->pool, OS_FOREVER) != OS_WOKEN) {
+        }
+        Py_END_ALLOW_THREADS
+        crew_drop(crew);
+    }
+}

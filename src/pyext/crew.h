@@ -1,0 +1,98 @@
+/* crew: what an executor and its workers share.
+ *
+ * Outlives the executor object: workers hold it, so that an executor that is collected can finish
+ * what it accepted. All crews of the process are registered, so that the exit can wait for them.
+ * But for `pool` (its own lock) everything is guarded by the GIL of the interpreter that made the
+ * executor, and every function wants the caller attached to it.
+ */
+#ifndef AIOINTERP_CREW_H
+#define AIOINTERP_CREW_H
+
+#include "../core/list.h"
+#include "../core/pool.h"
+#include "func.h"
+#include "message.h"
+#include "state.h"
+
+/* How interpreters are initialized: plain memory, constant once `ready`, which is before the first
+ * tagged task is queued; workers read it without a GIL. */
+struct interp_initializer {
+    bool ready;
+    bool wanted;
+    struct func *func;    /* owned, or NULL: the callable is in the message */
+    struct message *call; /* owned; NULL unless ready and wanted */
+};
+
+struct crew {
+    struct pool pool;
+    atomic_uint refs;
+    struct list node;         /* in the registry; its lock */
+    struct state *state;      /* of the module in the interpreter that made the executor */
+    PyObject *module;         /* keeps `state` */
+    PyObject *threads;        /* set of threading.Thread, as executor._threads */
+    PyObject *name_prefix;    /* str */
+    unsigned long long names; /* threads named so far */
+    PyObject *initializer;    /* or NULL */
+    PyObject *initargs;       /* tuple */
+    bool initializes_threads; /* the initializer is not tagged */
+    struct interp_initializer interp;
+    PyObject *broken;       /* str that says why, or NULL */
+    PyObject *broken_cause; /* the exception of the initializer, or NULL */
+    bool shutdown;          /* by shutdown() */
+};
+
+/* Once in the process. 0 or an errno value. */
+int crew_init_registry(void);
+
+/* One reference. Steals nothing. NULL with an exception. */
+struct crew *crew_new(struct state *state, unsigned max_workers, unsigned max_interpreters,
+                      PyObject *name_prefix, PyObject *initializer, PyObject *initargs);
+void crew_hold(struct crew *crew);
+void crew_drop(struct crew *crew);
+
+/* Starts one worker that the pool has counted. 0; or -1 with an exception when it could not and
+ * nobody else is there to do the work: everything pending has failed with it. */
+int crew_start_worker(struct crew *crew);
+
+/* Encodes the initializer for interpreters, before the first tagged task. */
+int crew_prepare_interp_initializer(struct crew *crew);
+
+/* An initializer has failed with `cause` (borrowed): logs it, fails all that is pending and refuses
+ * all that comes. */
+void crew_break(struct crew *crew, PyObject *cause);
+/* Raises BrokenThreadPool. */
+void crew_raise_broken(struct crew *crew);
+
+/* Takes all pending tasks and cancels them. */
+void crew_cancel_pending(struct crew *crew);
+
+/* At exit: refuses new work everywhere, finishes what was accepted, waits until no worker of any
+ * crew is left. Not interruptible: the interpreter must not be finalized under running workers. */
+void crew_join_all(void);
+bool crew_is_exiting(void);
+
+/* How many forks away from the first process this one is: what was accepted in another generation
+ * is another process's. */
+unsigned crew_generation(void);
+
+/* A worker thread that is being started; under the GIL. start() of a thread may fail although the
+ * thread runs (a Ctrl-C while it waits for that), so the thread says so itself. */
+struct start {
+    struct crew *crew; /* held */
+    enum { STARTING, RUNNING, ABANDONED } progress;
+};
+
+/* worker.c: the target of a worker thread; called with a capsule of its struct start. */
+extern PyMethodDef worker_main_def;
+extern const char crew_start_name[];
+
+/* Whether the calling thread is a worker of this crew. */
+bool crew_is_joined(const struct crew *crew);
+/* For worker_main(): the calling thread is a worker of `crew` (NULL: not any more). */
+void crew_set_joined(const struct crew *crew);
+
+/* What the garbage collector may see and clear: nothing while a worker or a queue holds the crew. */
+int crew_traverse(struct crew *crew, visitproc visit, void *arg);
+void crew_clear(struct crew *crew);
+
+#endif

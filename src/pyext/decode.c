@@ -1,0 +1,473 @@
+/* The receiving half of transport. */
+#include "transport.h"
+
+#include "lending.h"
+
+#include <string.h>
+
+/* Containers begun so far, for references back to them. Borrowed: each is held by the one around
+ * it, the outermost by the caller. NULL stands for one that is no object here. */
+enum { SEEN_ROOM = 32 };
+
+struct decoder {
+    struct state *state;
+    const struct message *message;
+    struct wire_reader reader;
+    PyObject **seen;
+    size_t seen_count;
+    size_t seen_size;
+    PyObject *seen_room[SEEN_ROOM];
+};
+
+static void
+decoder_init(struct decoder *decoder, struct state *state, const struct message *message)
+{
+    decoder->state = state;
+    decoder->message = message;
+    decoder->reader = wire_reader_of(message->bytes.data, message->bytes.size);
+    decoder->seen = decoder->seen_room;
+    decoder->seen_count = 0;
+    decoder->seen_size = SEEN_ROOM;
+}
+
+static void
+decoder_free(struct decoder *decoder)
+{
+    if (decoder->seen != decoder->seen_room) {
+        PyMem_Free(decoder->seen);
+    }
+}
+
+static PyObject *
+damaged(void)
+{
+    PyErr_SetString(PyExc_SystemError, "a message between interpreters is damaged");
+    return NULL;
+}
+
+static int
+remember(struct decoder *decoder, PyObject *container)
+{
+    if (decoder->seen_count == decoder->seen_size) {
+        size_t bytes = decoder->seen_size * sizeof(PyObject *);
+        bool on_stack = decoder->seen == decoder->seen_room;
+        PyObject **seen = PyMem_Realloc(on_stack ? NULL : decoder->seen, 4 * bytes);
+        if (seen == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        if (on_stack) {
+            memcpy(seen, decoder->seen_room, bytes);
+        }
+        decoder->seen = seen;
+        decoder->seen_size *= 4;
+    }
+    decoder->seen[decoder->seen_count++] = container;
+    return 0;
+}
+
+static PyObject *decode_next(struct decoder *decoder);
+
+static int
+next_item(struct decoder *decoder, struct wire_item *item)
+{
+    if (wire_next(&decoder->reader, item) != WIRE_OK) {
+        damaged();
+        return -1;
+    }
+    return 0;
+}
+
+static struct view *
+view_at(struct decoder *decoder, size_t index)
+{
+    if (index >= decoder->message->view_count) {
+        damaged();
+        return NULL;
+    }
+    struct view *view = view_copy(decoder->message->views[index]);
+    if (view == NULL) {
+        PyErr_NoMemory();
+    }
+    return view;
+}
+
+static PyObject *
+decode_loan(struct decoder *decoder, const struct wire_item *item)
+{
+    struct view *view = view_at(decoder, item->index);
+    return view == NULL ? NULL : lending_receive(decoder->state, view);
+}
+
+/* A view of a message's bytes must not outlive it, in a traceback say. Steals it; keeps the exception
+ * that is set. */
+static void
+release_memoryview(PyObject *memoryview)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *done = memoryview == NULL ? NULL : PyObject_CallMethod(memoryview, "release", NULL);
+    PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(memoryview);
+    PyErr_SetRaisedException(error);
+}
+
+static PyObject *
+decode_pickle(struct decoder *decoder, const struct wire_item *pickle)
+{
+    PyObject *value = NULL;
+    PyObject *buffers = PyList_New(0);
+    PyObject *data =
+        PyMemoryView_FromMemory((char *)pickle->bytes, (Py_ssize_t)pickle->size, PyBUF_READ);
+    for (size_t i = 0; buffers != NULL && i < pickle->count; i++) {
+        struct wire_item loan;
+        if (next_item(decoder, &loan) < 0 || loan.tag != WIRE_LOAN) {
+            goto done;
+        }
+        struct view *view = view_at(decoder, loan.index);
+        PyObject *exporter = view == NULL ? NULL : lending_receive_exporter(decoder->state, view);
+        if (exporter == NULL || PyList_Append(buffers, exporter) < 0) {
+            Py_XDECREF(exporter);
+            goto done;
+        }
+        Py_DECREF(exporter);
+    }
+    if (buffers != NULL && data != NULL) {
+        PyObject *args[] = {data, buffers};
+        value = state_call("_pickling", "loads", args, 2);
+    }
+done:
+    if (value == NULL && !PyErr_Occurred()) {
+        damaged();
+    }
+    Py_XDECREF(buffers);
+    release_memoryview(data);
+    return value;
+}
+
+static PyObject *
+decode_str(const struct wire_item *item)
+{
+    if (item->kind == 1) {
+        return PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, item->bytes,
+                                         (Py_ssize_t)item->count);
+    }
+    /* Wider units may lie unaligned in the message, so they are copied into a string made for them
+     * by way of a code point that needs that kind. */
+    PyObject *text = PyUnicode_New((Py_ssize_t)item->count, item->kind == 2 ? 0xFFFF : 0x10FFFF);
+    if (text != NULL) {
+        memcpy(PyUnicode_DATA(text), item->bytes, item->size);
+    }
+    return text;
+}
+
+static PyObject *
+decode_tuple(struct decoder *decoder, size_t count)
+{
+    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+    if (tuple == NULL || remember(decoder, tuple) < 0) {
+        Py_XDECREF(tuple);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        PyObject *member = decode_next(decoder);
+        if (member == NULL) {
+            Py_DECREF(tuple);
+            return NULL;
+        }
+        PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, member);
+    }
+    return tuple;
+}
+
+static PyObject *
+decode_list(struct decoder *decoder, size_t count)
+{
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    if (list == NULL || remember(decoder, list) < 0) {
+        Py_XDECREF(list);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        PyObject *member = decode_next(decoder);
+        if (member == NULL) {
+            Py_DECREF(list);
+            return NULL;
+        }
+        PyList_SET_ITEM(list, (Py_ssize_t)i, member);
+    }
+    return list;
+}
+
+static PyObject *
+decode_dict(struct decoder *decoder, size_t count)
+{
+    PyObject *dict = PyDict_New();
+    int result = dict == NULL ? -1 : remember(decoder, dict);
+    for (size_t i = 0; i < count && result == 0; i++) {
+        PyObject *key = decode_next(decoder);
+        PyObject *value = key == NULL ? NULL : decode_next(decoder);
+        result = value == NULL ? -1 : PyDict_SetItem(dict, key, value);
+        Py_XDECREF(key);
+        Py_XDECREF(value);
+    }
+    if (result < 0) {
+        Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+static PyObject *
+decode_set(struct decoder *decoder, size_t count, bool frozen)
+{
+    PyObject *set = frozen ? PyFrozenSet_New(NULL) : PySet_New(NULL);
+    int result = set == NULL ? -1 : remember(decoder, set);
+    for (size_t i = 0; i < count && result == 0; i++) {
+        PyObject *member = decode_next(decoder);
+        result = member == NULL ? -1 : PySet_Add(set, member);
+        Py_XDECREF(member);
+    }
+    if (result < 0) {
+        Py_CLEAR(set);
+    }
+    return set;
+}
+
+static PyObject *
+decode_container(struct decoder *decoder, const struct wire_item *item)
+{
+    if (Py_EnterRecursiveCall(" while decoding a value from another interpreter")) {
+        return NULL;
+    }
+    PyObject *value;
+    switch (item->tag) {
+    case WIRE_TUPLE:
+        value = decode_tuple(decoder, item->count);
+        break;
+    case WIRE_LIST:
+        value = decode_list(decoder, item->count);
+        break;
+    case WIRE_DICT:
+        value = decode_dict(decoder, item->count);
+        break;
+    default:
+        value = decode_set(decoder, item->count, item->tag == WIRE_FROZENSET);
+    }
+    Py_LeaveRecursiveCall();
+    return value;
+}
+
+static PyObject *
+decode_item(struct decoder *decoder, const struct wire_item *item)
+{
+    switch (item->tag) {
+    case WIRE_NONE:
+        Py_RETURN_NONE;
+    case WIRE_FALSE:
+        Py_RETURN_FALSE;
+    case WIRE_TRUE:
+        Py_RETURN_TRUE;
+    case WIRE_INT:
+        return PyLong_FromLongLong(item->integer);
+    case WIRE_BIG_INT:
+        return PyLong_FromNativeBytes(item->bytes, item->size, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
+    case WIRE_FLOAT:
+        return PyFloat_FromDouble(item->real);
+    case WIRE_COMPLEX:
+        return PyComplex_FromDoubles(item->real, item->imag);
+    case WIRE_BYTES:
+        return PyBytes_FromStringAndSize((const char *)item->bytes, (Py_ssize_t)item->size);
+    case WIRE_STR:
+        return decode_str(item);
+    case WIRE_REF:
+        if (item->index >= decoder->seen_count || decoder->seen[item->index] == NULL) {
+            return damaged();
+        }
+        return Py_NewRef(decoder->seen[item->index]);
+    case WIRE_PICKLE:
+        return decode_pickle(decoder, item);
+    case WIRE_LOAN:
+        return decode_loan(decoder, item);
+    default:
+        return decode_container(decoder, item);
+    }
+}
+
+static PyObject *
+decode_next(struct decoder *decoder)
+{
+    struct wire_item item;
+    return next_item(decoder, &item) < 0 ? NULL : decode_item(decoder, &item);
+}
+
+PyObject *
+transport_decode_value(struct state *state, const struct message *message)
+{
+    struct decoder decoder;
+    decoder_init(&decoder, state, message);
+    PyObject *value = decode_next(&decoder);
+    decoder_free(&decoder);
+    return value;
+}
+
+/* -- calls -- */
+
+static int
+make_room(struct received_call *call, size_t total)
+{
+    size_t places = total + 1;
+    PyObject **block = call->room;
+    if (places > sizeof(call->room) / sizeof(call->room[0])) {
+        block = call->block = PyMem_Malloc(places * sizeof(PyObject *));
+        if (block == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    call->values = block + 1;
+    return 0;
+}
+
+static int
+take_keywords(struct received_call *call, PyObject *keywords)
+{
+    if (keywords == Py_None) {
+        Py_DECREF(keywords);
+        return 0;
+    }
+    if (!PyTuple_Check(keywords) || (size_t)PyTuple_GET_SIZE(keywords) > call->total) {
+        Py_DECREF(keywords);
+        damaged();
+        return -1;
+    }
+    call->keywords = keywords;
+    call->count = call->total - (size_t)PyTuple_GET_SIZE(keywords);
+    return 0;
+}
+
+static int
+receive_native(struct decoder *decoder, struct received_call *call, size_t total)
+{
+    if (make_room(call, total) < 0 || remember(decoder, NULL) < 0) {
+        return -1;
+    }
+    for (; call->total < total; call->total++) {
+        call->values[call->total] = decode_next(decoder);
+        if (call->values[call->total] == NULL) {
+            return -1;
+        }
+    }
+    call->count = total;
+    if (decoder->reader.at == decoder->reader.end) {
+        return 0;
+    }
+    PyObject *keywords = decode_next(decoder);
+    return keywords == NULL ? -1 : take_keywords(call, keywords);
+}
+
+static int
+receive_pickled(struct decoder *decoder, struct received_call *call, const struct wire_item *item)
+{
+    PyObject *whole = decode_pickle(decoder, item);
+    PyObject *values, *keywords, *callable;
+    int result = -1;
+    if (whole != NULL &&
+        PyArg_ParseTuple(whole, "O!OO", &PyTuple_Type, &values, &keywords, &callable) &&
+        make_room(call, (size_t)PyTuple_GET_SIZE(values)) == 0) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(values); i++) {
+            call->values[i] = Py_NewRef(PyTuple_GET_ITEM(values, i));
+        }
+        call->count = call->total = (size_t)PyTuple_GET_SIZE(values);
+        call->callable = callable == Py_None ? NULL : Py_NewRef(callable);
+        result = take_keywords(call, Py_NewRef(keywords));
+    }
+    Py_XDECREF(whole);
+    return result;
+}
+
+int
+transport_decode_call(struct state *state, const struct message *message,
+                      struct received_call *call)
+{
+    call->callable = NULL;
+    call->keywords = NULL;
+    call->block = NULL;
+    call->count = call->total = 0;
+
+    struct decoder decoder;
+    decoder_init(&decoder, state, message);
+    struct wire_item item;
+    int result = next_item(&decoder, &item);
+    if (result == 0 && item.tag == WIRE_TUPLE) {
+        result = receive_native(&decoder, call, item.count);
+    }
+    else if (result == 0 && item.tag == WIRE_PICKLE) {
+        result = receive_pickled(&decoder, call, &item);
+    }
+    else if (result == 0) {
+        damaged();
+        result = -1;
+    }
+    decoder_free(&decoder);
+    if (result < 0) {
+        transport_free_call(call);
+    }
+    return result;
+}
+
+void
+transport_free_call(struct received_call *call)
+{
+    Py_CLEAR(call->callable);
+    Py_CLEAR(call->keywords);
+    while (call->total > 0) {
+        Py_DECREF(call->values[--call->total]);
+    }
+    PyMem_Free(call->block);
+    call->block = NULL;
+}
+
+/* -- errors -- */
+
+/* What encode_bare_error() wrote: the type's name and the text. */
+static PyObject *
+decode_bare_error(PyObject *name, PyObject *text)
+{
+    PyObject *message = PyUnicode_FromFormat("%U: %U", name, text);
+    PyObject *error = message == NULL ? NULL : PyObject_CallOneArg(PyExc_RuntimeError, message);
+    Py_XDECREF(message);
+    return error;
+}
+
+PyObject *
+transport_decode_error(struct state *state, const struct message *message)
+{
+    struct decoder decoder;
+    decoder_init(&decoder, state, message);
+    PyObject *error = NULL;
+    PyObject *first = decode_next(&decoder);
+    if (first == NULL && (PyErr_ExceptionMatches(PyExc_MemoryError) ||
+                          PyErr_ExceptionMatches(PyExc_RecursionError) ||
+                          !PyErr_ExceptionMatches(PyExc_Exception))) {
+        decoder_free(&decoder); /* not about the message */
+        return NULL;
+    }
+    PyObject *reason = first == NULL ? PyErr_GetRaisedException() : NULL;
+    PyObject *text = decode_next(&decoder);
+    if (text != NULL && first != NULL && PyExceptionInstance_Check(first)) {
+        PyObject *args[] = {first, text};
+        error = state_call("_errors", "attach_remote_traceback", args, 2);
+    }
+    else if (text != NULL && first != NULL && PyUnicode_Check(first)) {
+        error = decode_bare_error(first, text);
+    }
+    else if (text != NULL) {
+        PyObject *args[] = {reason != NULL ? reason : first, text};
+        error = state_call("_errors", "unreadable_error", args, 2);
+    }
+    Py_XDECREF(first);
+    Py_XDECREF(reason);
+    Py_XDECREF(text);
+    decoder_free(&decoder);
+    return error;
+}

@@ -1,0 +1,32 @@
+/* definition: how a callable reaches an interpreter, found out once and kept with it.
+ *
+ * A function, class or builtin that other interpreters can import goes by name; a function that
+ * they cannot (of __main__, lambdas, closures) goes by value, as a copy taken when it is first sent.
+ * The copy is taken anew when something that it refers to has been rebound since. Anything else has
+ * no definition and travels in each call's message.
+ *
+ * Definitions of functions live in the function's own __dict__, so that they die with it; those of
+ * classes and builtins in a small table of the module. Attached; but for definition_name(), in the submitter's interpreter.
+ */
+#ifndef AIOINTERP_DEFINITION_H
+#define AIOINTERP_DEFINITION_H
+
+#include "func.h"
+#include "state.h"
+
+/* A new reference to the definition of `callable`, up to date; *definition is NULL when it has none
+ * and must be sent as a value. -1 with an exception when it cannot be sent at all. `known` is what
+ * the caller had before (borrowed, or NULL). */
+int definition_find(struct state *state, PyObject *callable, PyObject *known,
+                    PyObject **definition);
+
+/* Borrowed from the definition. */
+struct func *definition_func(PyObject *definition);
+
+/* "module.qualname" of a callable for people, as UTF-8 in *name; a new reference that holds it (NULL
+ * when it is a constant). In any interpreter. */
+PyObject *definition_name(PyObject *callable, const char **name);
+
+int definition_register_types(struct state *state);
+
+#endif

@@ -1,0 +1,578 @@
+/* The sending half of transport. */
+#include "transport.h"
+
+#include "lending.h"
+
+#include <string.h>
+
+typedef enum { ENCODED = 0, NOT_NATIVE = 1, FAILED = -1 } encoded;
+
+/* Containers met so far, so that one met twice is sent once: open addressing by address. */
+enum { MEMO_ROOM = 16 };
+
+struct memo_entry {
+    PyObject *object; /* borrowed: the caller's values stay alive and unchanged meanwhile */
+    size_t index;
+};
+
+struct encoder {
+    struct state *state;
+    struct message *message;
+    size_t depth;            /* containers around the value at hand */
+    size_t containers;       /* begun so far */
+    struct memo_entry *memo; /* `memo_size` places, a power of two */
+    size_t memo_size;
+    size_t memo_count;
+    struct memo_entry memo_room[MEMO_ROOM];
+};
+
+static void
+encoder_init(struct encoder *encoder, struct state *state, struct message *message)
+{
+    memset(encoder, 0, sizeof(*encoder));
+    encoder->state = state;
+    encoder->message = message;
+    encoder->memo = encoder->memo_room;
+    encoder->memo_size = MEMO_ROOM;
+}
+
+static void
+encoder_free(struct encoder *encoder)
+{
+    if (encoder->memo != encoder->memo_room) {
+        PyMem_Free(encoder->memo);
+    }
+}
+
+static struct memo_entry *
+memo_place(struct memo_entry *memo, size_t size, PyObject *object)
+{
+    size_t place = ((uintptr_t)object >> 4) * 0x9E3779B97F4A7C15u >> 32;
+    for (;; place++) {
+        struct memo_entry *entry = &memo[place & (size - 1)];
+        if (entry->object == NULL || entry->object == object) {
+            return entry;
+        }
+    }
+}
+
+static int
+memo_grow(struct encoder *encoder)
+{
+    size_t size = 4 * encoder->memo_size;
+    struct memo_entry *memo = PyMem_Calloc(size, sizeof(*memo));
+    if (memo == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < encoder->memo_size; i++) {
+        if (encoder->memo[i].object != NULL) {
+            *memo_place(memo, size, encoder->memo[i].object) = encoder->memo[i];
+        }
+    }
+    encoder_free(encoder);
+    encoder->memo = memo;
+    encoder->memo_size = size;
+    return 0;
+}
+
+static encoded
+out_of_memory(void)
+{
+    PyErr_NoMemory();
+    return FAILED;
+}
+
+static encoded
+check(int result)
+{
+    return result == 0 ? ENCODED : out_of_memory();
+}
+
+static encoded encode_item(struct encoder *encoder, PyObject *value, bool shared);
+
+static encoded
+encode_int(struct wire_buffer *out, PyObject *value)
+{
+    int overflow;
+    long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (overflow == 0) {
+        return check(wire_put_int(out, number));
+    }
+    int flags = Py_ASNATIVEBYTES_LITTLE_ENDIAN;
+    Py_ssize_t size = PyLong_AsNativeBytes(value, NULL, 0, flags);
+    unsigned char *bytes;
+    if (size < 0 || wire_put_big_int(out, (size_t)size, &bytes) < 0) {
+        return out_of_memory();
+    }
+    PyLong_AsNativeBytes(value, bytes, size, flags);
+    return ENCODED;
+}
+
+static encoded
+encode_str(struct wire_buffer *out, PyObject *value)
+{
+    return check(wire_put_str(out, (int)PyUnicode_KIND(value), PyUnicode_DATA(value),
+                              (size_t)PyUnicode_GET_LENGTH(value)));
+}
+
+static encoded
+encode_view(struct encoder *encoder, struct view *view)
+{
+    if (view == NULL) {
+        return FAILED;
+    }
+    ptrdiff_t index = message_add_view(encoder->message, view);
+    return index < 0 ? out_of_memory()
+                     : check(wire_put_loan(&encoder->message->bytes, (size_t)index));
+}
+
+static encoded
+encode_members(struct encoder *encoder, PyObject *value)
+{
+    PyObject *iterator = PyObject_GetIter(value);
+    PyObject *member;
+    encoded result = iterator != NULL ? ENCODED : FAILED;
+    while (result == ENCODED && (member = PyIter_Next(iterator)) != NULL) {
+        result = encode_item(encoder, member, Py_REFCNT(member) > 2);
+        Py_DECREF(member);
+    }
+    Py_XDECREF(iterator);
+    return result;
+}
+
+static encoded
+encode_pairs(struct encoder *encoder, PyObject *dict)
+{
+    Py_ssize_t place = 0;
+    PyObject *key, *value;
+    while (PyDict_Next(dict, &place, &key, &value)) {
+        encoded result = encode_item(encoder, key, Py_REFCNT(key) > 1);
+        if (result == ENCODED) {
+            result = encode_item(encoder, value, Py_REFCNT(value) > 1);
+        }
+        if (result != ENCODED) {
+            return result;
+        }
+    }
+    return ENCODED;
+}
+
+static encoded
+encode_sequence(struct encoder *encoder, PyObject *value)
+{
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(value); i++) {
+        PyObject *member = PySequence_Fast_GET_ITEM(value, i);
+        encoded result = encode_item(encoder, member, Py_REFCNT(member) > 1);
+        if (result != ENCODED) {
+            return result;
+        }
+    }
+    return ENCODED;
+}
+
+/* Writes a reference if the container was begun before, and else notes it. `shared` says that more
+ * than one reference to it exists; nobody can meet another one twice. */
+static encoded
+recall(struct encoder *encoder, PyObject *value, bool shared, bool *recalled)
+{
+    *recalled = false;
+    size_t index = encoder->containers++;
+    if (!shared) {
+        return ENCODED;
+    }
+    if (2 * encoder->memo_count >= encoder->memo_size && memo_grow(encoder) < 0) {
+        return FAILED;
+    }
+    struct memo_entry *entry = memo_place(encoder->memo, encoder->memo_size, value);
+    if (entry->object != NULL) {
+        encoder->containers--;
+        *recalled = true;
+        return check(wire_put_ref(&encoder->message->bytes, entry->index));
+    }
+    *entry = (struct memo_entry){value, index};
+    encoder->memo_count++;
+    return ENCODED;
+}
+
+/* What kind of container an exact type is; 0: none. */
+static wire_tag
+container_tag(PyObject *value, size_t *count)
+{
+    if (PyTuple_CheckExact(value)) {
+        *count = (size_t)PyTuple_GET_SIZE(value);
+        return WIRE_TUPLE;
+    }
+    if (PyList_CheckExact(value)) {
+        *count = (size_t)PyList_GET_SIZE(value);
+        return WIRE_LIST;
+    }
+    if (PyDict_CheckExact(value)) {
+        *count = (size_t)PyDict_GET_SIZE(value);
+        return WIRE_DICT;
+    }
+    if (PyAnySet_CheckExact(value)) {
+        *count = (size_t)PySet_GET_SIZE(value);
+        return PyFrozenSet_CheckExact(value) ? WIRE_FROZENSET : WIRE_SET;
+    }
+    return 0;
+}
+
+static encoded
+encode_container(struct encoder *encoder, PyObject *value, bool shared)
+{
+    size_t count;
+    wire_tag tag = container_tag(value, &count);
+    if (tag == 0) {
+        return NOT_NATIVE;
+    }
+    bool recalled;
+    encoded result = recall(encoder, value, shared, &recalled);
+    if (result != ENCODED || recalled) {
+        return result;
+    }
+    if (wire_put_container(&encoder->message->bytes, tag, count) < 0) {
+        return out_of_memory();
+    }
+    if (Py_EnterRecursiveCall(" while encoding a value for another interpreter")) {
+        return FAILED;
+    }
+    encoder->depth++;
+    switch (tag) {
+    case WIRE_DICT:
+        result = encode_pairs(encoder, value);
+        break;
+    case WIRE_SET:
+    case WIRE_FROZENSET:
+        result = encode_members(encoder, value);
+        break;
+    default:
+        result = encode_sequence(encoder, value);
+    }
+    encoder->depth--;
+    Py_LeaveRecursiveCall();
+    return result;
+}
+
+/* One value. Runs no Python code, so that what it walks stays as it is; but for a queue, which is
+ * lent only where the caller holds it, at the top. */
+static encoded
+encode_item(struct encoder *encoder, PyObject *value, bool shared)
+{
+    struct wire_buffer *out = &encoder->message->bytes;
+    if (PyLong_CheckExact(value)) {
+        return encode_int(out, value);
+    }
+    if (PyUnicode_CheckExact(value)) {
+        return encode_str(out, value);
+    }
+    if (PyFloat_CheckExact(value)) {
+        return check(wire_put_float(out, PyFloat_AS_DOUBLE(value)));
+    }
+    if (value == Py_None) {
+        return check(wire_put_none(out));
+    }
+    if (PyBool_Check(value)) {
+        return check(wire_put_bool(out, value == Py_True));
+    }
+    if (PyBytes_CheckExact(value)) {
+        return check(
+            wire_put_bytes(out, PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value)));
+    }
+    if (PyMemoryView_Check(value)) {
+        return encode_view(encoder, lending_lend(encoder->state, value));
+    }
+    if (PyComplex_CheckExact(value)) {
+        return check(
+            wire_put_complex(out, PyComplex_RealAsDouble(value), PyComplex_ImagAsDouble(value)));
+    }
+    if (encoder->depth == 0 && lending_is_queue(value)) {
+        return encode_view(encoder, lending_lend_queue(encoder->state, value));
+    }
+    return encode_container(encoder, value, shared);
+}
+
+/* -- by pickle -- */
+
+static int
+add_pickle_buffers(struct state *state, struct message *message, PyObject *buffers)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(buffers); i++) {
+        PyObject *memoryview = PyMemoryView_FromObject(PyList_GET_ITEM(buffers, i));
+        if (memoryview == NULL) {
+            return -1;
+        }
+        struct view *view = lending_lend(state, memoryview);
+        Py_DECREF(memoryview);
+        if (view == NULL) {
+            return -1;
+        }
+        ptrdiff_t index = message_add_view(message, view);
+        if (index < 0 || wire_put_loan(&message->bytes, (size_t)index) < 0) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Queues and the like: alive until the receiver is done with the message. */
+static int
+add_keepalive(struct state *state, struct message *message, PyObject *objects)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(objects); i++) {
+        struct view *view = lending_lend_queue(state, PyList_GET_ITEM(objects, i));
+        if (view == NULL) {
+            return -1;
+        }
+        if (message_add_view(message, view) < 0) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+encode_pickle(struct state *state, struct message *message, PyObject *value)
+{
+    message_reset(message);
+    PyObject *pickled =
+        state_call("_pickling", state->is_main ? "dumps" : "dumps_result", &value, 1);
+    if (pickled == NULL) {
+        return -1;
+    }
+    int result = -1;
+    PyObject *bytes, *buffers, *kept;
+    if (!PyArg_ParseTuple(pickled, "SO!O!", &bytes, &PyList_Type, &buffers, &PyList_Type, &kept)) {
+        goto done;
+    }
+    if (wire_put_pickle(&message->bytes, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes),
+                        (size_t)PyList_GET_SIZE(buffers)) < 0) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    if (add_pickle_buffers(state, message, buffers) == 0 &&
+        add_keepalive(state, message, kept) == 0) {
+        result = 0;
+    }
+done:
+    Py_DECREF(pickled);
+    if (result < 0) {
+        message_reset(message);
+    }
+    return result;
+}
+
+/* -- values, calls -- */
+
+int
+transport_encode_value(struct state *state, struct message *message, PyObject *value)
+{
+    struct encoder encoder;
+    encoder_init(&encoder, state, message);
+    encoded result = encode_item(&encoder, value, true);
+    encoder_free(&encoder);
+    if (result == NOT_NATIVE) {
+        return encode_pickle(state, message, value);
+    }
+    if (result == FAILED) {
+        message_reset(message);
+        return -1;
+    }
+    return 0;
+}
+
+static size_t
+total_values(const struct call_values *call)
+{
+    size_t keywords = call->keywords != NULL ? (size_t)PyTuple_GET_SIZE(call->keywords) : 0;
+    return call->count + keywords;
+}
+
+/* A tuple of all values, then the tuple of keywords if there are any. The first is no object of
+ * its own on the other side, but counts as a container all the same. */
+static encoded
+encode_native_call(struct encoder *encoder, const struct call_values *call)
+{
+    struct wire_buffer *out = &encoder->message->bytes;
+    size_t total = total_values(call);
+    if (call->callable != NULL) {
+        return NOT_NATIVE;
+    }
+    if (wire_put_container(out, WIRE_TUPLE, total) < 0) {
+        return out_of_memory();
+    }
+    encoder->containers++;
+    encoded result = ENCODED;
+    for (size_t i = 0; i < total && result == ENCODED; i++) {
+        result = encode_item(encoder, call->values[i], true);
+    }
+    if (result == ENCODED && call->keywords != NULL) {
+        result = encode_item(encoder, call->keywords, false);
+    }
+    return result;
+}
+
+static PyObject *
+tuple_of(PyObject *const *values, size_t count)
+{
+    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; tuple != NULL && i < count; i++) {
+        PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, Py_NewRef(values[i]));
+    }
+    return tuple;
+}
+
+static int
+encode_pickled_call(struct state *state, struct message *message, const struct call_values *call)
+{
+    PyObject *values = tuple_of(call->values, total_values(call));
+    if (values == NULL) {
+        return -1;
+    }
+    PyObject *whole =
+        Py_BuildValue("NOO", values, call->keywords != NULL ? call->keywords : Py_None,
+                      call->callable != NULL ? call->callable : Py_None);
+    if (whole == NULL) {
+        return -1;
+    }
+    int result = encode_pickle(state, message, whole);
+    Py_DECREF(whole);
+    return result;
+}
+
+/* Tries value by value, to say which one refused, with the error of that one. The error of the
+ * whole call is set on entry and stays if every value passes alone. */
+static void
+blame_value(struct state *state, const struct call_values *call, const char *function)
+{
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+        return; /* a Ctrl-C is nobody's fault */
+    }
+    PyObject *whole_error = PyErr_GetRaisedException();
+    struct message scratch;
+    message_init(&scratch);
+    if (call->callable != NULL && transport_encode_value(state, &scratch, call->callable) < 0) {
+        transport_raise_send_error("function", function, Py_None, call->callable);
+    }
+    size_t total = total_values(call);
+    for (size_t i = 0; i < total && !PyErr_Occurred(); i++) {
+        message_reset(&scratch);
+        if (transport_encode_value(state, &scratch, call->values[i]) < 0) {
+            PyObject *cause = PyErr_GetRaisedException();
+            PyObject *position =
+                i < call->count
+                    ? PyLong_FromSize_t(i)
+                    : Py_NewRef(PyTuple_GET_ITEM(call->keywords, (Py_ssize_t)(i - call->count)));
+            PyErr_SetRaisedException(cause);
+            transport_raise_send_error("argument", function, position != NULL ? position : Py_None,
+                                       call->values[i]);
+            Py_XDECREF(position);
+        }
+    }
+    message_free(&scratch);
+    if (PyErr_Occurred()) {
+        Py_XDECREF(whole_error);
+        return;
+    }
+    PyErr_SetRaisedException(whole_error);
+    transport_raise_send_error("argument", function, Py_None, NULL);
+}
+
+int
+transport_encode_call(struct state *state, struct message *message, const struct call_values *call,
+                      const char *function)
+{
+    struct encoder encoder;
+    encoder_init(&encoder, state, message);
+    encoded result = encode_native_call(&encoder, call);
+    encoder_free(&encoder);
+    if (result == NOT_NATIVE) {
+        result = encode_pickled_call(state, message, call) == 0 ? ENCODED : FAILED;
+    }
+    if (result == FAILED) {
+        message_reset(message);
+        blame_value(state, call, function);
+        return -1;
+    }
+    return 0;
+}
+
+/* -- errors -- */
+
+void
+transport_raise_send_error(const char *role, const char *function, PyObject *position,
+                           PyObject *value)
+{
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        return; /* a Ctrl-C in between stays what it is */
+    }
+    PyObject *cause = PyErr_GetRaisedException();
+    PyObject *role_object = PyUnicode_FromString(role);
+    PyObject *name = PyUnicode_DecodeUTF8(function, (Py_ssize_t)strlen(function), "replace");
+    PyObject *type_name =
+        value != NULL ? PyType_GetFullyQualifiedName(Py_TYPE(value)) : PyUnicode_FromString("");
+    PyObject *error = NULL;
+    if (role_object != NULL && name != NULL && type_name != NULL) {
+        PyObject *args[] = {role_object, name, position, type_name,
+                            cause != NULL ? cause : Py_None};
+        error = state_call("_errors", "send_error", args, 5);
+    }
+    Py_XDECREF(role_object);
+    Py_XDECREF(name);
+    Py_XDECREF(type_name);
+    if (error != NULL) {
+        PyErr_SetRaisedException(error);
+    }
+    else if (cause != NULL && !PyErr_Occurred()) {
+        PyErr_SetRaisedException(Py_NewRef(cause));
+    }
+    Py_XDECREF(cause);
+}
+
+static void
+put_text(struct wire_buffer *out, PyObject *text)
+{
+    if (text == NULL || !PyUnicode_Check(text)) {
+        PyErr_Clear();
+        wire_put_str(out, 1, "?", 1);
+        return;
+    }
+    encode_str(out, text);
+    PyErr_Clear();
+}
+
+/* Without any of our Python rooms: the type's name and the text of the exception. */
+static void
+encode_bare_error(struct message *message, PyObject *exception)
+{
+    PyObject *name = PyType_GetFullyQualifiedName(Py_TYPE(exception));
+    put_text(&message->bytes, name);
+    PyObject *text = PyObject_Str(exception);
+    put_text(&message->bytes, text);
+    Py_XDECREF(name);
+    Py_XDECREF(text);
+}
+
+void
+transport_encode_error(struct state *state, struct message *message, PyObject *exception,
+                       const char *function)
+{
+    (void)state;
+    message_reset(message);
+    PyObject *name = PyUnicode_DecodeUTF8(function, (Py_ssize_t)strlen(function), "replace");
+    PyObject *args[] = {exception, name};
+    PyObject *encoded_error = name != NULL ? state_call("_worker", "encode_error", args, 2) : NULL;
+    Py_XDECREF(name);
+    PyObject *bytes, *text;
+    if (encoded_error == NULL || !PyArg_ParseTuple(encoded_error, "SU", &bytes, &text)) {
+        PyErr_Clear();
+        encode_bare_error(message, exception);
+    }
+    else if (wire_put_pickle(&message->bytes, PyBytes_AS_STRING(bytes),
+                             (size_t)PyBytes_GET_SIZE(bytes), 0) == 0) {
+        put_text(&message->bytes, text);
+    }
+    Py_XDECREF(encoded_error);
+}

@@ -1,0 +1,109 @@
+#include "execute.h"
+
+#include "callables.h"
+#include "definition.h"
+#include "lending.h"
+#include "searchpath.h"
+#include "transport.h"
+
+/* What was called, as a person would name it: for the error of a result that cannot be sent. */
+struct called {
+    PyObject *callable;
+    PyObject *name_holder;
+    const char *name;
+};
+
+static const char *
+name_of(struct called *called, const struct func *func)
+{
+    if (func != NULL) {
+        return func->name;
+    }
+    if (called->callable == NULL) {
+        return "the callable";
+    }
+    if (called->name_holder == NULL) {
+        called->name_holder = definition_name(called->callable, &called->name);
+    }
+    return called->name;
+}
+
+static void
+called_free(struct called *called)
+{
+    Py_CLEAR(called->callable);
+    Py_CLEAR(called->name_holder);
+}
+
+/* The value that the call returned, or NULL with what it raised. */
+static PyObject *
+call(struct interp *interp, struct func *func, const struct message *message, struct called *called)
+{
+    struct received_call received;
+    lending_collect(interp->state);
+    if (searchpath_apply(interp->state, &interp->path_version) < 0) {
+        return NULL;
+    }
+    called->callable = func != NULL ? callables_get(interp->state, func) : NULL;
+    if (func != NULL && called->callable == NULL) {
+        return NULL;
+    }
+    if (transport_decode_call(interp->state, message, &received) < 0) {
+        transport_raise_send_error("argument", name_of(called, func), Py_None, NULL);
+        return NULL;
+    }
+    if (received.callable != NULL) {
+        called->callable = Py_NewRef(received.callable);
+    }
+    PyObject *value =
+        PyObject_Vectorcall(called->callable, received.values,
+                            received.count | PY_VECTORCALL_ARGUMENTS_OFFSET, received.keywords);
+    transport_free_call(&received);
+    return value;
+}
+
+/* Encodes what the call raised, in the place of the call. Leaves nothing set. */
+static void
+encode_raised(struct interp *interp, struct message *message, const char *function)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    transport_encode_error(interp->state, message, error, function);
+    Py_XDECREF(error);
+}
+
+void
+execute_task(struct interp *interp, struct task *task)
+{
+    struct func *func = task->tagged.func;
+    struct message *message = &task->tagged.message;
+    struct called called = {NULL, NULL, NULL};
+    PyObject *value = call(interp, func, message, &called);
+    if (value != NULL) {
+        message_reset(message);
+        if (transport_encode_value(interp->state, message, value) < 0) {
+            transport_raise_send_error("result", name_of(&called, func), Py_None, value);
+            Py_CLEAR(value);
+        }
+    }
+    task->outcome = value != NULL ? OUTCOME_ENCODED_VALUE : OUTCOME_ENCODED_ERROR;
+    if (value == NULL) {
+        encode_raised(interp, message, name_of(&called, func));
+    }
+    Py_XDECREF(value);
+    called_free(&called);
+    PyErr_Clear();
+}
+
+bool
+execute_initializer(struct interp *interp, struct func *func, const struct message *message,
+                    struct message *error)
+{
+    struct called called = {NULL, NULL, NULL};
+    PyObject *value = call(interp, func, message, &called);
+    if (value == NULL) {
+        encode_raised(interp, error, name_of(&called, func));
+    }
+    Py_XDECREF(value);
+    called_free(&called);
+    return value != NULL;
+}

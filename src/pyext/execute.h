@@ -1,0 +1,21 @@
+/* execute: a tagged call, run in the interpreter that the caller is attached to.
+ *
+ * Reads the call from a message and leaves the outcome in it. Never touches the submitter's
+ * interpreter.
+ */
+#ifndef AIOINTERP_EXECUTE_H
+#define AIOINTERP_EXECUTE_H
+
+#include "func.h"
+#include "interp.h"
+#include "task.h"
+
+/* Runs the call in task->tagged and sets task->outcome, which is not published yet. */
+void execute_task(struct interp *interp, struct task *task);
+
+/* Calls `func` (or what the message holds) as an executor's initializer. False: it failed, and
+ * `error` holds what it raised. `call` can be used again. */
+bool execute_initializer(struct interp *interp, struct func *func, const struct message *call,
+                         struct message *error);
+
+#endif

@@ -1,0 +1,455 @@
+#include "executor.h"
+
+#include "crew.h"
+#include "submit.h"
+#include "workqueue.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+typedef struct {
+    struct crew *crew;       /* held; NULL before __init__ */
+    PyObject *shutdown_lock; /* threading.Lock for those who ask for it, made when touched */
+} ExecutorData;
+
+/* As in future.c: where our part of an instance begins. */
+static atomic_ptrdiff_t data_offset;
+
+/* Executors without a thread_name_prefix are numbered, as in concurrent.futures. */
+static atomic_ullong executors_named;
+
+static ExecutorData *
+data_of(PyObject *self)
+{
+    return (ExecutorData *)((char *)self +
+                            atomic_load_explicit(&data_offset, memory_order_relaxed));
+}
+
+static struct crew *
+crew_of(PyObject *self)
+{
+    struct crew *crew = data_of(self)->crew;
+    if (crew == NULL) {
+        PyErr_Format(PyExc_RuntimeError, "%T.__init__() was not called", self);
+    }
+    return crew;
+}
+
+/* -- making -- */
+
+static PyObject *
+process_cpu_count(void)
+{
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *count = os == NULL ? NULL : PyObject_CallMethod(os, "process_cpu_count", NULL);
+    Py_XDECREF(os);
+    if (count == Py_None) {
+        Py_SETREF(count, PyLong_FromLong(1));
+    }
+    return count;
+}
+
+enum { MOST_WORKERS = 1 << 20 };
+
+/* A count given by the user, or `standard` for None; 0 with an exception. */
+static unsigned
+parse_count(PyObject *value, const char *name, unsigned standard)
+{
+    if (value == Py_None) {
+        return standard;
+    }
+    Py_ssize_t count = PyNumber_AsSsize_t(value, NULL); /* clipped when it is too large */
+    if (count == -1 && PyErr_Occurred()) {
+        PyErr_Format(PyExc_TypeError, "%s must be an int or None, got %T", name, value);
+        return 0;
+    }
+    if (count <= 0) {
+        PyErr_Format(PyExc_ValueError, "%s must be greater than 0", name);
+        return 0;
+    }
+    return count > MOST_WORKERS ? MOST_WORKERS : (unsigned)count;
+}
+
+static PyObject *
+prefix_of(PyObject *given)
+{
+    int empty = PyObject_Not(given);
+    if (empty < 0) {
+        return NULL;
+    }
+    return empty ? PyUnicode_FromFormat(
+                       "InterpreterThreadPoolExecutor-%llu",
+                       atomic_fetch_add_explicit(&executors_named, 1, memory_order_relaxed))
+                 : PyObject_Str(given);
+}
+
+static int
+parse_counts(PyObject *max_workers, PyObject *max_interpreters, unsigned *workers,
+             unsigned *interpreters)
+{
+    PyObject *cpus = process_cpu_count();
+    unsigned cpu_count = cpus == NULL ? 0 : parse_count(cpus, "os.process_cpu_count()", 1);
+    Py_XDECREF(cpus);
+    if (cpu_count == 0) {
+        return -1;
+    }
+    *workers = parse_count(max_workers, "max_workers", cpu_count + 4 < 32 ? cpu_count + 4 : 32);
+    *interpreters =
+        *workers == 0 ? 0 : parse_count(max_interpreters, "max_interpreters", cpu_count);
+    if (*interpreters > *workers) {
+        *interpreters = *workers; /* one is used by one worker at a time */
+    }
+    return *interpreters == 0 ? -1 : 0;
+}
+
+/* The executor is done with its crew: workers finish what was accepted and leave. */
+static void
+abandon_crew(ExecutorData *data)
+{
+    struct crew *crew = data->crew;
+    data->crew = NULL;
+    if (crew != NULL) {
+        pool_close(&crew->pool);
+        crew_drop(crew);
+    }
+}
+
+static int
+executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"max_workers", "thread_name_prefix", "initializer",
+                            "initargs",    "max_interpreters",   NULL};
+    PyObject *max_workers = Py_None, *prefix = NULL, *initializer = Py_None, *initargs = NULL,
+             *max_interpreters = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOO$O:InterpreterThreadPoolExecutor", names,
+                                     &max_workers, &prefix, &initializer, &initargs,
+                                     &max_interpreters)) {
+        return -1;
+    }
+    unsigned workers, interpreters;
+    if (parse_counts(max_workers, max_interpreters, &workers, &interpreters) < 0) {
+        return -1;
+    }
+    if (initializer != Py_None && !PyCallable_Check(initializer)) {
+        PyErr_SetString(PyExc_TypeError, "initializer must be a callable");
+        return -1;
+    }
+    struct state *state = state_of_type(Py_TYPE(self));
+    PyObject *tuple = initargs == NULL ? PyTuple_New(0) : PySequence_Tuple(initargs);
+    PyObject *name = prefix == NULL ? prefix_of(Py_None) : prefix_of(prefix);
+    struct crew *crew = NULL;
+    if (state != NULL && tuple != NULL && name != NULL) {
+        crew = crew_new(state, workers, interpreters, name, initializer, tuple);
+    }
+    Py_XDECREF(tuple);
+    Py_XDECREF(name);
+    if (crew == NULL) {
+        return -1;
+    }
+    abandon_crew(data_of(self));
+    data_of(self)->crew = crew;
+    return 0;
+}
+
+static int
+executor_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(data_of(self)->shutdown_lock);
+    if (crew_traverse(data_of(self)->crew, visit, arg) != 0) {
+        return -1;
+    }
+    return PyObject_VisitManagedDict(self, visit, arg);
+}
+
+static int
+executor_clear(PyObject *self)
+{
+    Py_CLEAR(data_of(self)->shutdown_lock);
+    crew_clear(data_of(self)->crew);
+    PyObject_ClearManagedDict(self);
+    return 0;
+}
+
+static void
+executor_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    PyObject_ClearWeakRefs(self);
+    executor_clear(self);
+    abandon_crew(data_of(self));
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* -- submit -- */
+
+static PyObject *
+executor_submit(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
+{
+    struct crew *crew = crew_of(self);
+    if (crew == NULL) {
+        return NULL;
+    }
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "submit() missing 1 required positional argument: 'fn'");
+        return NULL;
+    }
+    crew_hold(crew); /* encoding the arguments may run anything */
+    PyObject *future = submit(crew->state, crew, args[0], args + 1, (size_t)nargs - 1, keywords);
+    crew_drop(crew);
+    return future;
+}
+
+/* -- shutdown -- */
+
+/* Waits until the workers have left the pool; a signal handler may raise. */
+static int
+await_workers(struct crew *crew)
+{
+    os_wait_result result;
+    do {
+        Py_BEGIN_ALLOW_THREADS
+        result = pool_await_workers(&crew->pool, OS_FOREVER);
+        Py_END_ALLOW_THREADS
+        if (result == OS_INTERRUPTED && PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+    } while (result != OS_WOKEN);
+    return 0;
+}
+
+/* Joins the threads themselves, which have little left to do. */
+static int
+join_threads(struct crew *crew)
+{
+    PyObject *threads = PySequence_List(crew->threads);
+    int result = threads == NULL ? -1 : 0;
+    for (Py_ssize_t i = 0; result == 0 && i < PyList_GET_SIZE(threads); i++) {
+        PyObject *done = PyObject_CallMethod(PyList_GET_ITEM(threads, i), "join", NULL);
+        result = done == NULL ? -1 : 0;
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(threads);
+    return result;
+}
+
+static int
+shut_down(struct crew *crew, bool wait, bool cancel_futures)
+{
+    crew->shutdown = true;
+    pool_close(&crew->pool);
+    if (cancel_futures) {
+        crew_cancel_pending(crew);
+    }
+    if (!wait) {
+        return 0;
+    }
+    if (crew_is_joined(crew)) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot join current thread");
+        return -1;
+    }
+    if (await_workers(crew) < 0) {
+        return -1;
+    }
+    return join_threads(crew);
+}
+
+static PyObject *
+executor_shutdown(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"wait", "cancel_futures", NULL};
+    int wait = 1, cancel_futures = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p$p:shutdown", names, &wait,
+                                     &cancel_futures)) {
+        return NULL;
+    }
+    struct crew *crew = crew_of(self);
+    if (crew == NULL) {
+        return NULL;
+    }
+    crew_hold(crew);
+    int result = shut_down(crew, wait, cancel_futures);
+    crew_drop(crew);
+    if (result < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* -- what others look at -- */
+
+static PyObject *
+executor_get_max_workers(PyObject *self, void *Py_UNUSED(closure))
+{
+    struct crew *crew = crew_of(self);
+    return crew == NULL ? NULL : PyLong_FromUnsignedLong(crew->pool.max_workers);
+}
+
+static PyObject *
+executor_get_max_interpreters(PyObject *self, void *Py_UNUSED(closure))
+{
+    struct crew *crew = crew_of(self);
+    return crew == NULL ? NULL : PyLong_FromUnsignedLong(crew->pool.max_slots);
+}
+
+static PyObject *
+executor_get_shutdown(PyObject *self, void *Py_UNUSED(closure))
+{
+    struct crew *crew = crew_of(self);
+    return crew == NULL ? NULL : PyBool_FromLong(crew->shutdown || crew_is_exiting());
+}
+
+static PyObject *
+executor_get_broken(PyObject *self, void *Py_UNUSED(closure))
+{
+    struct crew *crew = crew_of(self);
+    if (crew == NULL) {
+        return NULL;
+    }
+    return Py_NewRef(crew->broken != NULL ? crew->broken : Py_False);
+}
+
+/* `closure` is the offset of an object in struct crew; NULL there is None. */
+static PyObject *
+executor_get_object(PyObject *self, void *closure)
+{
+    struct crew *crew = crew_of(self);
+    if (crew == NULL) {
+        return NULL;
+    }
+    PyObject *object = *(PyObject **)((char *)crew + (uintptr_t)closure);
+    return Py_NewRef(object != NULL ? object : Py_None);
+}
+
+static PyObject *
+executor_get_work_queue(PyObject *self, void *Py_UNUSED(closure))
+{
+    struct crew *crew = crew_of(self);
+    return crew == NULL ? NULL : workqueue_new(crew->state, crew);
+}
+
+static PyObject *
+executor_get_idle_semaphore(PyObject *self, void *Py_UNUSED(closure))
+{
+    struct crew *crew = crew_of(self);
+    PyObject *threading = crew == NULL ? NULL : PyImport_ImportModule("threading");
+    PyObject *semaphore = threading == NULL ? NULL
+                                            : PyObject_CallMethod(threading, "Semaphore", "I",
+                                                                  pool_idle(&crew->pool));
+    Py_XDECREF(threading);
+    return semaphore;
+}
+
+static PyObject *
+executor_get_shutdown_lock(PyObject *self, void *Py_UNUSED(closure))
+{
+    ExecutorData *data = data_of(self);
+    if (data->shutdown_lock == NULL) {
+        PyObject *threading = PyImport_ImportModule("threading");
+        PyObject *lock = threading == NULL ? NULL : PyObject_CallMethod(threading, "Lock", NULL);
+        Py_XDECREF(threading);
+        Py_XSETREF(data->shutdown_lock, lock);
+    }
+    return Py_XNewRef(data->shutdown_lock);
+}
+
+#define CREW(name) (void *)offsetof(struct crew, name)
+
+static PyGetSetDef executor_getset[] = {
+    {"_max_workers", executor_get_max_workers, NULL, "Threads at most.", NULL},
+    {"_max_interpreters", executor_get_max_interpreters, NULL, "Interpreters at most.", NULL},
+    {"_threads", executor_get_object, NULL, "The threads started so far, a set.", CREW(threads)},
+    {"_work_queue", executor_get_work_queue, NULL, "The tasks that wait for a worker.", NULL},
+    {"_idle_semaphore", executor_get_idle_semaphore, NULL,
+     "A semaphore whose value is the number of idle workers at the moment of asking.", NULL},
+    {"_shutdown", executor_get_shutdown, NULL, "Whether it was shut down.", NULL},
+    {"_shutdown_lock", executor_get_shutdown_lock, NULL, "A lock of the executor's own.", NULL},
+    {"_broken", executor_get_broken, NULL, "Why it is broken, or False.", NULL},
+    {"_thread_name_prefix", executor_get_object, NULL, NULL, CREW(name_prefix)},
+    {"_initializer", executor_get_object, NULL, NULL, CREW(initializer)},
+    {"_initargs", executor_get_object, NULL, NULL, CREW(initargs)},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(
+    submit_doc,
+    "submit($self, fn, /, *args, **kwargs)\n"
+    "--\n"
+    "\n"
+    "Schedule fn(*args, **kwargs) and return its future.\n"
+    "\n"
+    "A callable tagged by `interpreter` runs in a worker's own interpreter, any other one as in a\n"
+    "ThreadPoolExecutor. A value that cannot be sent to an interpreter ends the future with a\n"
+    "SendError.\n"
+    "\n"
+    "Raises:\n"
+    "    RuntimeError: The executor, or Python, is shutting down; or this is a worker's "
+    "interpreter.\n"
+    "    BrokenThreadPool: An initializer has failed.");
+
+PyDoc_STRVAR(shutdown_doc,
+             "shutdown($self, /, wait=True, *, cancel_futures=False)\n"
+             "--\n"
+             "\n"
+             "Accept no more work; what was accepted is finished, unless it is cancelled.\n"
+             "\n"
+             "Args:\n"
+             "    wait: Return only when every worker has ended.\n"
+             "    cancel_futures: Cancel what has not started, and tell whoever waits for it.\n"
+             "\n"
+             "Raises:\n"
+             "    RuntimeError: With wait, from within one of its own workers.");
+
+static PyMethodDef executor_methods[] = {
+    {"submit", (PyCFunction)(void (*)(void))executor_submit, METH_FASTCALL | METH_KEYWORDS,
+     submit_doc},
+    {"shutdown", (PyCFunction)(void (*)(void))executor_shutdown, METH_VARARGS | METH_KEYWORDS,
+     shutdown_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot executor_slots[] = {
+    {Py_tp_doc, "The C base of InterpreterThreadPoolExecutor."},
+    {Py_tp_init, executor_init},
+    {Py_tp_traverse, executor_traverse},
+    {Py_tp_clear, executor_clear},
+    {Py_tp_dealloc, executor_dealloc},
+    {Py_tp_methods, executor_methods},
+    {Py_tp_getset, executor_getset},
+    {0, NULL},
+};
+
+static PyType_Spec executor_spec = {
+    .name = "aiointerpreters._core.Executor",
+    .basicsize = -(int)sizeof(ExecutorData),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = executor_slots,
+};
+
+int
+executor_register_types(struct state *state)
+{
+    PyObject *module = PyImport_ImportModule("concurrent.futures.thread");
+    PyObject *standard =
+        module == NULL ? NULL : PyObject_GetAttrString(module, "ThreadPoolExecutor");
+    PyObject *threading = PyImport_ImportModule("threading");
+    int result = -1;
+    if (standard != NULL && threading != NULL) {
+        state->broken_pool = PyObject_GetAttrString(module, "BrokenThreadPool");
+        state->thread_class = PyObject_GetAttrString(threading, "Thread");
+        state->executor_type =
+            (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &executor_spec, standard);
+        if (state->broken_pool != NULL && state->thread_class != NULL &&
+            state->executor_type != NULL) {
+            atomic_store_explicit(&data_offset, state_data_offset((PyTypeObject *)standard),
+                                  memory_order_relaxed);
+            result = 0;
+        }
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(standard);
+    Py_XDECREF(threading);
+    return result;
+}

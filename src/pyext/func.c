@@ -1,0 +1,89 @@
+#include "func.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One block holds the struct and the bytes that it points to. */
+static struct func *
+allocate(size_t extra, char **room)
+{
+    struct func *func = calloc(1, sizeof(*func) + extra);
+    if (func == NULL) {
+        return NULL;
+    }
+    atomic_init(&func->refs, 1);
+    atomic_init(&func->owners, 1);
+    *room = (char *)(func + 1);
+    return func;
+}
+
+struct func *
+func_by_name(const char *module, const char *qualname)
+{
+    size_t module_size = strlen(module) + 1;
+    size_t qualname_size = strlen(qualname) + 1;
+    char *room;
+    struct func *func = allocate(2 * (module_size + qualname_size), &room);
+    if (func == NULL) {
+        return NULL;
+    }
+    func->module = memcpy(room, module, module_size);
+    func->qualname = memcpy(room + module_size, qualname, qualname_size);
+    char *name = room + module_size + qualname_size;
+    memcpy(name, module, module_size);
+    name[module_size - 1] = '.';
+    memcpy(name + module_size, qualname, qualname_size);
+    func->name = name;
+    return func;
+}
+
+struct func *
+func_by_value(const char *name, const void *payload, size_t size)
+{
+    size_t name_size = strlen(name) + 1;
+    char *room;
+    struct func *func = allocate(name_size + size, &room);
+    if (func == NULL) {
+        return NULL;
+    }
+    func->by_value = true;
+    func->name = memcpy(room, name, name_size);
+    func->payload = memcpy(room + name_size, payload, size);
+    func->payload_size = size;
+    return func;
+}
+
+void
+func_hold(struct func *func)
+{
+    atomic_fetch_add_explicit(&func->refs, 1, memory_order_relaxed);
+}
+
+void
+func_drop(struct func *func)
+{
+    if (atomic_fetch_sub_explicit(&func->refs, 1, memory_order_acq_rel) == 1) {
+        free(func);
+    }
+}
+
+void
+func_own(struct func *func)
+{
+    atomic_fetch_add_explicit(&func->owners, 1, memory_order_relaxed);
+    func_hold(func);
+}
+
+void
+func_disown(struct func *func)
+{
+    atomic_fetch_sub_explicit(&func->owners, 1, memory_order_release);
+    func_drop(func);
+}
+
+bool
+func_has_owners(const struct func *func)
+{
+    /* Zero is final: an owner comes from an owner. */
+    return atomic_load_explicit(&func->owners, memory_order_acquire) > 0;
+}

@@ -1,0 +1,37 @@
+/* func: how the function of a task is named or carried to an interpreter. Plain memory, no Python.
+ *
+ * Made in the interpreter that submits and never changed. Counted twice over: `refs` by everybody,
+ * `owners` by those through whom a further task can still come (definitions, pending tasks). A
+ * worker's cache holds a reference without owning; once no owner is left, none can come back, and
+ * the cache may forget it. So an address never stands for two functions while a cache knows it.
+ */
+#ifndef AIOINTERP_FUNC_H
+#define AIOINTERP_FUNC_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct func {
+    atomic_size_t refs;
+    atomic_size_t owners;
+    bool by_value;      /* constant, as all below */
+    const char *name;   /* "module.qualname", UTF-8, for people */
+    const char *module; /* by name: UTF-8 */
+    const char *qualname;
+    const void *payload; /* by value: what aiointerpreters._rebuild.load takes */
+    size_t payload_size;
+};
+
+/* Copies what it is given. One owner, the caller. NULL: out of memory. */
+struct func *func_by_name(const char *module, const char *qualname);
+struct func *func_by_value(const char *name, const void *payload, size_t size);
+
+void func_own(struct func *func);
+void func_disown(struct func *func);
+/* For caches. */
+void func_hold(struct func *func);
+void func_drop(struct func *func);
+bool func_has_owners(const struct func *func);
+
+#endif

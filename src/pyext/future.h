@@ -1,0 +1,28 @@
+/* future: concurrent.futures.Future in C, over a task.
+ *
+ * What Python code sees of the standard class (`_condition`, `_waiters`, `_done_callbacks`, …) comes
+ * into being when something touches it; from then on the future is observed (core/fstate), and who
+ * ends it has to tell. Everything here wants the caller attached to the interpreter that submitted.
+ */
+#ifndef AIOINTERP_FUTURE_H
+#define AIOINTERP_FUTURE_H
+
+#include "task.h"
+
+/* The future of a task; takes over the caller's reference to it, also on failure. */
+PyObject *future_new(struct state *state, struct task *task);
+
+/* For the worker whose quiet end was refused: ends the task and tells everybody. The callbacks run
+ * here; what they raise is logged. */
+void future_tell_finished(struct state *state, struct task *task);
+/* The same for a task that was cancelled before it started. */
+void future_tell_cancelled(struct task *task);
+
+/* Ends a pending task that will not run with `exception` (borrowed). */
+void future_fail(struct state *state, struct task *task, PyObject *exception);
+/* Cancels a pending task that was taken out of its queue, telling whoever waits. */
+void future_cancel_pending(struct state *state, struct task *task);
+
+int future_register_types(struct state *state);
+
+#endif

@@ -1,0 +1,256 @@
+/* Being observed, and telling those who observe. */
+#include "future_data.h"
+
+bool
+future_observe(PyObject *self, FutureData *data)
+{
+    struct task *task = data->task;
+    unsigned state = fstate_observe(&task->state);
+    if (state >= FSTATE_CANCELLED_AND_NOTIFIED) {
+        return true;
+    }
+    if (task->is_call && !task->keeps_future) {
+        task->keeps_future = true;
+        Py_INCREF(self);
+    }
+    return state == FSTATE_CANCELLED;
+}
+
+/* What was kept for telling is not needed any more. */
+static void
+release_kept(struct task *task)
+{
+    if (task->keeps_future) {
+        task->keeps_future = false;
+        Py_DECREF(task->future);
+    }
+}
+
+PyObject *
+future_condition(struct state *state, PyObject *self)
+{
+    FutureData *data = future_data(self);
+    if (data->condition == NULL) {
+        PyObject *condition = PyObject_CallNoArgs(state->condition_class);
+        if (condition == NULL) {
+            return NULL;
+        }
+        if (data->condition == NULL) { /* nobody was quicker while we called out */
+            data->condition = Py_NewRef(condition);
+        }
+        Py_DECREF(condition);
+        future_observe(self, data);
+    }
+    return Py_NewRef(data->condition);
+}
+
+int
+future_lock(FutureData *data, PyObject **locked)
+{
+    *locked = Py_XNewRef(data->condition);
+    if (*locked == NULL) {
+        return 0;
+    }
+    PyObject *done = PyObject_CallMethod(*locked, "acquire", NULL);
+    if (done == NULL) {
+        Py_CLEAR(*locked);
+        return -1;
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+/* What Python code that must not stop us has raised. A Ctrl-C comes back as a signal. */
+static void
+forget_error(PyObject *where)
+{
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Clear();
+        PyErr_SetInterrupt();
+    }
+    else {
+        PyErr_WriteUnraisable(where);
+    }
+}
+
+static void
+call_and_forget(PyObject *object, const char *method)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *done = PyObject_CallMethod(object, method, NULL);
+    if (done == NULL) {
+        forget_error(object);
+    }
+    Py_XDECREF(done);
+    PyErr_SetRaisedException(error);
+}
+
+void
+future_unlock(PyObject *locked, bool notify)
+{
+    if (locked != NULL) {
+        if (notify) {
+            call_and_forget(locked, "notify_all");
+        }
+        call_and_forget(locked, "release");
+        Py_DECREF(locked);
+    }
+}
+
+void
+future_tell_waiters(PyObject *self, FutureData *data, const char *method)
+{
+    for (Py_ssize_t i = 0; data->waiters != NULL && i < PyList_GET_SIZE(data->waiters); i++) {
+        PyObject *waiter = Py_NewRef(PyList_GET_ITEM(data->waiters, i));
+        PyObject *done = PyObject_CallMethod(waiter, method, "O", self);
+        if (done == NULL) {
+            forget_error(waiter);
+        }
+        Py_XDECREF(done);
+        Py_DECREF(waiter);
+    }
+}
+
+void
+future_log_callback_error(struct state *state, PyObject *self)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *log = PyObject_GetAttrString(state->logger, "error");
+    PyObject *args = Py_BuildValue("(sO)", "exception calling callback for %r", self);
+    PyObject *kwargs = Py_BuildValue("{s:O}", "exc_info", error);
+    PyObject *done = NULL;
+    if (log != NULL && args != NULL && kwargs != NULL) {
+        done = PyObject_Call(log, args, kwargs);
+    }
+    if (done == NULL) {
+        PyErr_WriteUnraisable(self);
+    }
+    Py_XDECREF(log);
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    Py_XDECREF(done);
+    Py_XDECREF(error);
+}
+
+int
+future_invoke_done_callbacks(struct state *state, PyObject *self, bool in_worker)
+{
+    FutureData *data = future_data(self);
+    PyObject *callbacks = data->callbacks;
+    data->callbacks = NULL;
+    int result = 0;
+    for (Py_ssize_t i = 0; callbacks != NULL && i < PyList_GET_SIZE(callbacks); i++) {
+        PyObject *callback = Py_NewRef(PyList_GET_ITEM(callbacks, i));
+        PyObject *done = PyObject_CallOneArg(callback, self);
+        Py_DECREF(callback);
+        Py_XDECREF(done);
+        if (done == NULL && (in_worker || PyErr_ExceptionMatches(PyExc_Exception))) {
+            future_log_callback_error(state, self);
+        }
+        else if (done == NULL) {
+            result = -1;
+            break;
+        }
+    }
+    Py_XDECREF(callbacks);
+    return result;
+}
+
+/* -- ending what is observed -- */
+
+void
+future_tell_finished(struct state *state, struct task *task)
+{
+    PyObject *self = Py_XNewRef(task->future);
+    if (self == NULL) {
+        fstate_end(&task->state, FSTATE_FINISHED);
+        return;
+    }
+    FutureData *data = future_data(self);
+    PyObject *locked;
+    if (future_lock(data, &locked) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+    if (!data->by_hand) { /* then whoever ended it has told */
+        bool raised = task->outcome == OUTCOME_RAISED || task->outcome == OUTCOME_ENCODED_ERROR;
+        fstate_end(&task->state, FSTATE_FINISHED);
+        future_tell_waiters(self, data, raised ? "add_exception" : "add_result");
+    }
+    future_unlock(locked, true);
+    future_invoke_done_callbacks(state, self, true);
+    release_kept(task);
+    Py_DECREF(self);
+}
+
+void
+future_tell_cancelled(struct task *task)
+{
+    PyObject *self = Py_XNewRef(task->future);
+    if (self == NULL) {
+        fstate_end(&task->state, FSTATE_CANCELLED_AND_NOTIFIED);
+        return;
+    }
+    FutureData *data = future_data(self);
+    PyObject *locked;
+    if (future_lock(data, &locked) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+    if (fstate_get(&task->state) == FSTATE_CANCELLED) {
+        fstate_end(&task->state, FSTATE_CANCELLED_AND_NOTIFIED);
+        future_tell_waiters(self, data, "add_cancelled");
+    }
+    future_unlock(locked, false);
+    release_kept(task);
+    Py_DECREF(self);
+}
+
+void
+future_fail(struct state *state, struct task *task, PyObject *exception)
+{
+    if (!fstate_start(&task->state)) {
+        future_tell_cancelled(task);
+        return;
+    }
+    task_clear_call(task);
+    task->result = Py_NewRef(exception);
+    task->outcome = OUTCOME_RAISED;
+    if (!fstate_finish_quietly(&task->state)) {
+        future_tell_finished(state, task);
+    }
+}
+
+int
+future_try_cancel(struct state *state, PyObject *self, bool in_worker)
+{
+    FutureData *data = future_data(self);
+    PyObject *locked;
+    if (future_lock(data, &locked) < 0) {
+        return -1;
+    }
+    bool done = fstate_cancel(&data->task->state);
+    future_unlock(locked, done);
+    if (done) {
+        task_clear_call(data->task); /* runs destructors, so not under the condition */
+        return future_invoke_done_callbacks(state, self, in_worker) < 0 ? -1 : 1;
+    }
+    unsigned now = fstate_get(&data->task->state);
+    return now == FSTATE_CANCELLED || now == FSTATE_CANCELLED_AND_NOTIFIED;
+}
+
+void
+future_cancel_pending(struct state *state, struct task *task)
+{
+    if (task->future != NULL) {
+        PyObject *self = Py_NewRef(task->future);
+        if (future_try_cancel(state, self, true) < 0) {
+            PyErr_WriteUnraisable(self);
+        }
+        Py_DECREF(self);
+    }
+    else {
+        fstate_cancel(&task->state);
+    }
+    if (!fstate_notify_quietly(&task->state)) {
+        future_tell_cancelled(task);
+    }
+}

@@ -1,0 +1,133 @@
+#include "interp.h"
+
+#include "callables.h"
+#include "lending.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char MODULE_NAME[] = "aiointerpreters._core";
+
+/* Path of the extension module, UTF-8. Written once, before the first executor can exist. */
+static char *module_file;
+
+int
+interp_note_module_file(PyObject *module)
+{
+    if (module_file != NULL) {
+        return 0;
+    }
+    PyObject *spec = PyObject_GetAttrString(module, "__spec__");
+    PyObject *origin = spec == NULL ? NULL : PyObject_GetAttrString(spec, "origin");
+    const char *path = origin == NULL ? NULL : PyUnicode_AsUTF8(origin);
+    if (path != NULL) {
+        module_file = strdup(path);
+        if (module_file == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    Py_XDECREF(spec);
+    Py_XDECREF(origin);
+    return module_file == NULL ? -1 : 0;
+}
+
+/* Loads our module from its file, past the package and the finders, which may cost more than the
+ * interpreter itself (an editable install builds on import). A new reference. */
+static PyObject *
+load_module(void)
+{
+    PyObject *bootstrap = PyImport_ImportModule("_frozen_importlib");
+    PyObject *external = PyImport_ImportModule("_frozen_importlib_external");
+    PyObject *spec = NULL, *module = NULL;
+    if (bootstrap != NULL && external != NULL) {
+        spec = PyObject_CallMethod(external, "spec_from_file_location", "ss", MODULE_NAME,
+                                   module_file);
+    }
+    if (spec != NULL) {
+        module = PyObject_CallMethod(bootstrap, "_load", "O", spec);
+    }
+    Py_XDECREF(bootstrap);
+    Py_XDECREF(external);
+    Py_XDECREF(spec);
+    return module;
+}
+
+/* The exception that is set, as text. */
+static void
+describe_exception(char *why, size_t why_size)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *text = error == NULL ? NULL : PyObject_Str(error);
+    const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8(text);
+    PyOS_snprintf(why, why_size, "%s: %.400s", error == NULL ? "" : Py_TYPE(error)->tp_name,
+                  utf8 == NULL ? "?" : utf8);
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(error);
+}
+
+static int
+set_up(struct interp *interp)
+{
+    PyObject *module = load_module();
+    if (module == NULL) {
+        return -1;
+    }
+    interp->module = module; /* whatever tasks do to sys.modules */
+    interp->state = state_of_module(module);
+    return 0;
+}
+
+struct interp *
+interp_create(char *why, size_t why_size)
+{
+    struct interp *interp = calloc(1, sizeof(*interp));
+    const char *reason = "out of memory";
+    PyThreadState *tstate = interp == NULL ? NULL : compat_new_interpreter(&reason);
+    if (tstate == NULL) {
+        PyOS_snprintf(why, why_size, "%s", reason);
+        free(interp);
+        return NULL;
+    }
+    interp->home = tstate;
+    interp->interpreter = PyThreadState_GetInterpreter(tstate);
+    if (set_up(interp) < 0) {
+        describe_exception(why, why_size);
+        compat_end_interpreter(tstate);
+        free(interp);
+        return NULL;
+    }
+    return interp;
+}
+
+void
+interp_enter(struct interp *interp, bool at_home)
+{
+    PyEval_RestoreThread(at_home ? interp->home : PyThreadState_New(interp->interpreter));
+}
+
+void
+interp_leave(struct interp *interp, bool at_home)
+{
+    (void)interp;
+    if (at_home) {
+        PyEval_SaveThread();
+    }
+    else {
+        PyThreadState_Clear(PyThreadState_Get());
+        PyThreadState_DeleteCurrent();
+    }
+}
+
+void
+interp_end(struct interp *interp)
+{
+    PyEval_RestoreThread(interp->home);
+    callables_free(interp->state->callables);
+    interp->state->callables = NULL;
+    lending_close(interp->state);
+    interp->state = NULL;
+    Py_CLEAR(interp->module);
+    compat_end_interpreter(interp->home);
+    free(interp);
+}

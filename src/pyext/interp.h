@@ -1,0 +1,36 @@
+/* interp: the life of one isolated interpreter: create, enter, leave, end.
+ *
+ * An interpreter has a home: the thread that created it, which alone may end it (CPython crashes
+ * otherwise). The home enters with the thread state it was born with; any other thread that holds
+ * the interpreter's slot enters with a thread state of its own, deleted when it leaves. Whoever
+ * holds the slot (core/pool) may use this struct, nobody else.
+ */
+#ifndef AIOINTERP_INTERP_H
+#define AIOINTERP_INTERP_H
+
+#include "state.h"
+
+struct interp {
+    PyInterpreterState *interpreter;
+    PyThreadState *home;   /* the thread state of the thread that made it */
+    PyObject *module;      /* ours in it, held; attached only */
+    struct state *state;   /* of our module in it; attached only */
+    unsigned path_version; /* searchpath; attached only */
+};
+
+/* Call it detached; the caller is attached to the new interpreter afterwards, and its home. NULL:
+ * nothing was made, the caller is detached, and `why` (of `why_size` bytes) says why. */
+struct interp *interp_create(char *why, size_t why_size);
+
+/* Call it detached. `at_home`: the caller is the thread that made the interpreter. */
+void interp_enter(struct interp *interp, bool at_home);
+/* Detaches. A guest's thread state is deleted. */
+void interp_leave(struct interp *interp, bool at_home);
+
+/* Call it at home, detached; the struct is freed. */
+void interp_end(struct interp *interp);
+
+/* Where the extension module's file is; from the main interpreter, once. -1 with an exception. */
+int interp_note_module_file(PyObject *module);
+
+#endif

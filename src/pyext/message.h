@@ -1,0 +1,55 @@
+/* message: a call or a result on its way between interpreters. Plain memory, no Python.
+ *
+ * The bytes are wire's; memory that is lent instead of copied travels beside them as views, which
+ * WIRE_LOAN items name by position. Owned by one thread at a time: the submitter until the task is
+ * queued, the worker until the future's state says finished, then whoever asks for the result
+ * (under the GIL of the interpreter that submitted).
+ */
+#ifndef AIOINTERP_MESSAGE_H
+#define AIOINTERP_MESSAGE_H
+
+#include "../core/lend.h"
+#include "../core/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a WIRE_LOAN stands for. A view's geometry is its own, the memory is the loan's. */
+struct view {
+    struct loan *loan; /* held */
+    bool is_queue;     /* no memory: a concurrent.interpreters.Queue, by its id */
+    int64_t queue_id;
+    void *memory;
+    ptrdiff_t size; /* bytes */
+    ptrdiff_t itemsize;
+    bool readonly;
+    int dimensions;
+    char *format; /* in the same block, as shape and strides */
+    ptrdiff_t *shape;
+    ptrdiff_t *strides;
+};
+
+/* NULL: out of memory. Takes over no reference: holds the loan itself. `format` may be NULL ("B"). */
+struct view *view_new(struct loan *loan, int dimensions, const char *format);
+/* One more view of the same, holding the loan too. NULL: out of memory. */
+struct view *view_copy(const struct view *view);
+void view_free(struct view *view);
+
+enum { MESSAGE_ROOM = 48 };
+
+struct message {
+    struct wire_buffer bytes;
+    struct view **views; /* owned; `view_count` of them */
+    size_t view_count;
+    unsigned char room[MESSAGE_ROOM];
+};
+
+void message_init(struct message *message);
+/* Empties it for reuse, giving back views and keeping memory. */
+void message_reset(struct message *message);
+void message_free(struct message *message);
+/* Takes the view over, also on failure. Gives its position, or -1: out of memory. */
+ptrdiff_t message_add_view(struct message *message, struct view *view);
+
+#endif

@@ -1,0 +1,241 @@
+/* module: the extension module aiointerpreters._core, put together from the rooms. */
+#include "state.h"
+
+#include "callables.h"
+#include "crew.h"
+#include "definition.h"
+#include "executor.h"
+#include "future.h"
+#include "interp.h"
+#include "lending.h"
+#include "searchpath.h"
+#include "tag.h"
+#include "workqueue.h"
+
+#include <stddef.h>
+
+/* -- state -- */
+
+struct state *
+state_of_module(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+struct state *
+state_of_type(PyTypeObject *type)
+{
+    PyObject *module = PyType_GetModuleByDef(type, &state_module_def);
+    return module == NULL ? NULL : PyModule_GetState(module);
+}
+
+ptrdiff_t
+state_data_offset(PyTypeObject *base)
+{
+    Py_ssize_t align = (Py_ssize_t) _Alignof(max_align_t);
+    return (base->tp_basicsize + align - 1) / align * align;
+}
+
+PyObject *
+state_call(const char *room, const char *function, PyObject *const *args, size_t nargs)
+{
+    PyObject *name = PyUnicode_FromFormat("aiointerpreters.%s", room);
+    PyObject *module = name == NULL ? NULL : PyImport_GetModule(name);
+    if (module == NULL && name != NULL && !PyErr_Occurred()) {
+        module = PyImport_Import(name);
+    }
+    PyObject *callable = module == NULL ? NULL : PyObject_GetAttrString(module, function);
+    PyObject *result = callable == NULL ? NULL : PyObject_Vectorcall(callable, args, nargs, NULL);
+    Py_XDECREF(name);
+    Py_XDECREF(module);
+    Py_XDECREF(callable);
+    return result;
+}
+
+/* -- what only the interpreter with the executors has -- */
+
+static PyObject *
+join_all(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    crew_join_all();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef join_all_def = {"join_all", join_all, METH_NOARGS,
+                                   PyDoc_STR("Called at exit, before Python is finalized.")};
+
+/* Before threading joins its threads, and long before anything is torn down. */
+static int
+register_exit(struct state *state)
+{
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *hook = PyCFunction_New(&join_all_def, state->module);
+    PyObject *done = threading == NULL || hook == NULL
+                         ? NULL
+                         : PyObject_CallMethod(threading, "_register_atexit", "O", hook);
+    Py_XDECREF(threading);
+    Py_XDECREF(hook);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+import_functools(struct state *state)
+{
+    PyObject *functools = PyImport_ImportModule("functools");
+    if (functools == NULL) {
+        return -1;
+    }
+    state->partial_type = PyObject_GetAttrString(functools, "partial");
+    state->cache_type = PyObject_GetAttrString(functools, "_lru_cache_wrapper");
+    int result = PyObject_GetOptionalAttrString(functools, "Placeholder", &state->placeholder);
+    Py_DECREF(functools);
+    return state->partial_type == NULL || state->cache_type == NULL || result < 0 ? -1 : 0;
+}
+
+static int
+make_executor_types(struct state *state)
+{
+    if (import_functools(state) < 0 || definition_register_types(state) < 0 ||
+        workqueue_register_types(state) < 0 || future_register_types(state) < 0 ||
+        executor_register_types(state) < 0) {
+        return -1;
+    }
+    if (!state->is_main) {
+        return 0;
+    }
+    if (compat_prepare_main() < 0 || interp_note_module_file(state->module) < 0) {
+        return -1;
+    }
+    return register_exit(state);
+}
+
+PyDoc_STRVAR(
+    executor_types_doc,
+    "executor_types()\n"
+    "--\n"
+    "\n"
+    "The C bases (Future, Executor) of concurrent.futures' classes, made on first use (private).");
+
+static PyObject *
+executor_types(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    struct state *state = state_of_module(module);
+    if (state->executor_type == NULL && make_executor_types(state) < 0) {
+        return NULL;
+    }
+    return Py_BuildValue("(OO)", state->future_type, state->executor_type);
+}
+
+/* -- the module -- */
+
+static int
+module_exec(PyObject *module)
+{
+    struct state *state = state_of_module(module);
+    state->module = module;
+    state->is_main = PyInterpreterState_Get() == PyInterpreterState_Main();
+    if (lending_open(state) < 0 || lending_register_types(state) < 0 ||
+        tag_register_types(state) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+/* Every object of the state, once. */
+#define EACH_OBJECT(DO)                                                 \
+    DO(state->tag_type);                                                \
+    DO(state->exporter_type);                                           \
+    DO(state->definition_type);                                         \
+    DO(state->definitions);                                             \
+    DO(state->future_type);                                             \
+    DO(state->executor_type);                                           \
+    DO(state->work_queue_type);                                         \
+    DO(state->cancelled_error);                                         \
+    DO(state->invalid_state_error);                                     \
+    DO(state->broken_pool);                                             \
+    DO(state->condition_class);                                         \
+    DO(state->thread_class);                                            \
+    DO(state->logger);                                                  \
+    DO(state->partial_type);                                            \
+    DO(state->cache_type);                                              \
+    DO(state->placeholder);                                             \
+    DO(state->path_seen);                                               \
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->future_names); i++) { \
+        DO(state->future_names[i]);                                     \
+    }
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct state *state = state_of_module(module);
+    EACH_OBJECT(Py_VISIT)
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    struct state *state = state_of_module(module);
+    EACH_OBJECT(Py_CLEAR)
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    struct state *state = state_of_module(module);
+    module_clear(module);
+    callables_free(state->callables);
+    state->callables = NULL;
+    lending_close(state);
+}
+
+static PyMethodDef module_methods[] = {
+    {"executor_types", executor_types, METH_NOARGS, executor_types_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+    {Py_mod_gil, Py_MOD_GIL_USED},
+    {0, NULL},
+};
+
+struct PyModuleDef state_module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "aiointerpreters._core",
+    .m_doc = "The engine of aiointerpreters (private).",
+    .m_size = sizeof(struct state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+/* The process-wide parts, made by whichever interpreter loads the module first: importing runs this
+ * under the main interpreter's GIL (CPython gh-117953). */
+static int
+init_process(void)
+{
+    static bool done;
+    if (done) {
+        return 0;
+    }
+    if (crew_init_registry() != 0 || searchpath_init() != 0) {
+        PyErr_SetString(PyExc_RuntimeError, "the platform has no more locks");
+        return -1;
+    }
+    done = true;
+    return 0;
+}
+
+PyMODINIT_FUNC PyInit__core(void);
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return init_process() < 0 ? NULL : PyModuleDef_Init(&state_module_def);
+}

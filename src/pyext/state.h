@@ -1,0 +1,59 @@
+/* state: what one interpreter's instance of the extension module owns.
+ *
+ * Guarded by the GIL of its interpreter: only a thread attached to that interpreter may touch it.
+ * Workers' interpreters have one each, with the main interpreter's parts left NULL.
+ */
+#ifndef AIOINTERP_STATE_H
+#define AIOINTERP_STATE_H
+
+#include "compat.h"
+
+#include <stddef.h>
+
+struct loan_home;
+struct callables;
+
+struct state {
+    PyObject *module; /* borrowed: the module owns this struct */
+    bool is_main;     /* constant: this is the main interpreter's */
+
+    /* every interpreter */
+    PyTypeObject *tag_type;
+    PyTypeObject *exporter_type;
+    struct loan_home *home;      /* where this interpreter's loans return to */
+    struct callables *callables; /* functions this interpreter has looked up; NULL until used */
+
+    /* where executors live: made by executor_types() */
+    PyTypeObject *definition_type;
+    PyObject *definitions; /* of classes and builtins, by address */
+    PyTypeObject *future_type;
+    PyTypeObject *executor_type;
+    PyTypeObject *work_queue_type;
+    PyObject *future_names[5]; /* 'PENDING' … as concurrent.futures spells them, by fstate */
+    PyObject *cancelled_error; /* concurrent.futures.CancelledError */
+    PyObject *invalid_state_error;
+    PyObject *broken_pool;     /* concurrent.futures.thread.BrokenThreadPool */
+    PyObject *condition_class; /* threading.Condition */
+    PyObject *thread_class;    /* threading.Thread */
+    PyObject *logger;          /* logging.getLogger("concurrent.futures") */
+    PyObject *partial_type;    /* functools.partial */
+    PyObject *cache_type;      /* what functools.lru_cache() makes */
+    PyObject *placeholder;     /* functools.Placeholder, NULL before 3.14 */
+    PyObject *path_seen;       /* tuple: sys.path as it was last noted (searchpath) */
+};
+
+/* The state of the interpreter that the caller is attached to, or NULL with an exception. */
+struct state *state_of_module(PyObject *module);
+struct state *state_of_type(PyTypeObject *type);
+
+/* Where a type over `base` with a negative basicsize keeps its own part, in bytes from the start of
+ * an instance (PyObject_GetTypeData, for when the type may be gone). */
+ptrdiff_t state_data_offset(PyTypeObject *base);
+
+/* Calls `function` of the module aiointerpreters.`room`, imported on first use: the project's Python
+ * rooms for what is rare. Steals nothing. A new reference, or NULL with an exception. */
+PyObject *state_call(const char *room, const char *function, PyObject *const *args, size_t nargs);
+
+extern struct PyModuleDef state_module_def;
+
+#endif

@@ -1,0 +1,336 @@
+#include "submit.h"
+
+#include "definition.h"
+#include "future.h"
+#include "lending.h"
+#include "searchpath.h"
+#include "tag.h"
+#include "task.h"
+#include "transport.h"
+
+/* A call with partials taken apart: what to call, and the values as vectorcall has them. */
+struct flat_call {
+    PyObject *target;        /* borrowed */
+    PyObject *const *values; /* borrowed, or `block` */
+    size_t count;
+    PyObject *keywords; /* borrowed, or `own_keywords` */
+    PyObject **block;   /* values held, or NULL */
+    size_t held;        /* values in `block` */
+    PyObject *own_keywords;
+    PyObject *holds[4]; /* what else must live until the call is encoded */
+    size_t hold_count;
+};
+
+static void
+flat_free(struct flat_call *call)
+{
+    while (call->held > 0) {
+        Py_DECREF(call->block[--call->held]);
+    }
+    PyMem_Free(call->block);
+    Py_XDECREF(call->own_keywords);
+    while (call->hold_count > 0) {
+        Py_DECREF(call->holds[--call->hold_count]);
+    }
+}
+
+/* partial's keywords, overridden by those of the call around it: a new dict. */
+static PyObject *
+merge_keywords(PyObject *inner, const struct flat_call *outer)
+{
+    PyObject *merged = PyDict_Copy(inner);
+    Py_ssize_t names = outer->keywords != NULL ? PyTuple_GET_SIZE(outer->keywords) : 0;
+    for (Py_ssize_t i = 0; merged != NULL && i < names; i++) {
+        if (PyDict_SetItem(merged, PyTuple_GET_ITEM(outer->keywords, i),
+                           outer->values[outer->count + (size_t)i]) < 0) {
+            Py_CLEAR(merged);
+        }
+    }
+    return merged;
+}
+
+/* Replaces the values of `call` by `args` from `skip` on, its own positional ones, and the values of
+ * `keywords` (a dict). */
+static int
+splice(struct flat_call *call, PyObject *args, Py_ssize_t skip, PyObject *keywords)
+{
+    size_t inner = (size_t)(PyTuple_GET_SIZE(args) - skip);
+    size_t count = inner + call->count;
+    PyObject *names = PySequence_Tuple(keywords);
+    PyObject **block = names == NULL ? NULL
+                                     : PyMem_Calloc(count + (size_t)PyTuple_GET_SIZE(names) + 1,
+                                                    sizeof(PyObject *));
+    if (block == NULL) {
+        Py_XDECREF(names);
+        PyErr_NoMemory();
+        return -1;
+    }
+    size_t held = 0;
+    for (; held < inner; held++) {
+        block[held] = Py_NewRef(PyTuple_GET_ITEM(args, skip + (Py_ssize_t)held));
+    }
+    for (; held < count; held++) {
+        block[held] = Py_NewRef(call->values[held - inner]);
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        block[held++] = Py_NewRef(PyDict_GetItemWithError(keywords, PyTuple_GET_ITEM(names, i)));
+    }
+    struct flat_call old = *call;
+    call->block = block;
+    call->held = held;
+    call->values = block;
+    call->count = count;
+    call->own_keywords = names;
+    call->keywords = PyTuple_GET_SIZE(names) > 0 ? names : NULL;
+    old.hold_count = 0; /* still held by `call` */
+    flat_free(&old);
+    return 0;
+}
+
+/* Takes a functools.partial apart, `skip` of its positional values left out. */
+static int
+unwrap_partial(struct flat_call *call, PyObject *partial, Py_ssize_t skip)
+{
+    PyObject *args = PyObject_GetAttrString(partial, "args");
+    PyObject *inner = PyObject_GetAttrString(partial, "keywords");
+    PyObject *merged =
+        args == NULL || inner == NULL || !PyDict_Check(inner) ? NULL : merge_keywords(inner, call);
+    int result = merged == NULL ? -1 : splice(call, args, skip, merged);
+    if (result < 0 && !PyErr_Occurred()) {
+        PyErr_SetString(PyExc_TypeError, "a functools.partial without args and keywords");
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(inner);
+    Py_XDECREF(merged);
+    return result;
+}
+
+/* 3.14: functools.Placeholder leaves a gap that the call fills; such a partial stays whole. */
+static bool
+has_placeholder(struct state *state, PyObject *partial)
+{
+    bool found = false;
+    PyObject *args = PyObject_GetAttrString(partial, "args");
+    for (Py_ssize_t i = 0; args != NULL && PyTuple_Check(args) && i < PyTuple_GET_SIZE(args); i++) {
+        found = found || PyTuple_GET_ITEM(args, i) == state->placeholder;
+    }
+    PyErr_Clear();
+    Py_XDECREF(args);
+    return found;
+}
+
+/* From a tag to what it calls in the end, through exact partials and tags within. */
+static int
+flatten(struct state *state, struct flat_call *call)
+{
+    for (;;) {
+        if (tag_check(state, call->target)) {
+            call->target = ((TagObject *)call->target)->marked;
+        }
+        else if (Py_IS_TYPE(call->target, (PyTypeObject *)state->partial_type) &&
+                 call->hold_count < Py_ARRAY_LENGTH(call->holds) &&
+                 !has_placeholder(state, call->target)) {
+            PyObject *partial = call->target;
+            PyObject *function = PyObject_GetAttrString(partial, "func");
+            if (function == NULL) {
+                return -1;
+            }
+            call->holds[call->hold_count++] = function;
+            call->target = function;
+            if (unwrap_partial(call, partial, 0) < 0) {
+                return -1;
+            }
+        }
+        else {
+            return 0;
+        }
+    }
+}
+
+/* -- encoding -- */
+
+static int
+encode(struct state *state, struct task *task, const struct flat_call *call, PyObject *definition)
+{
+    struct call_values values = {NULL, call->values, call->count, call->keywords};
+    if (definition != NULL) {
+        task->tagged.func = definition_func(definition);
+        func_own(task->tagged.func);
+        return transport_encode_call(state, &task->tagged.message, &values,
+                                     task->tagged.func->name);
+    }
+    const char *name;
+    PyObject *name_holder = definition_name(call->target, &name);
+    values.callable = call->target;
+    int result = transport_encode_call(state, &task->tagged.message, &values, name);
+    Py_XDECREF(name_holder);
+    return result;
+}
+
+/* Fills a task with a tagged call. -1 with the exception that its future should end with. */
+static int
+fill_tagged(struct state *state, struct task *task, TagObject *tag, struct flat_call *call)
+{
+    PyObject *definition;
+    if (flatten(state, call) < 0) {
+        return -1;
+    }
+    bool is_direct = call->target == tag->marked;
+    PyObject *known = is_direct ? tag->definition : NULL;
+    if (definition_find(state, call->target, known, &definition) < 0) {
+        return -1;
+    }
+    int result = encode(state, task, call, definition);
+    if (is_direct && definition != known) {
+        Py_XSETREF(tag->definition, Py_XNewRef(definition));
+    }
+    Py_XDECREF(definition);
+    return result;
+}
+
+static int
+fill_plain(struct task *task, PyObject *function, PyObject *const *values, size_t count,
+           PyObject *keywords)
+{
+    PyObject *args = PyTuple_New((Py_ssize_t)count);
+    PyObject *kwargs = keywords != NULL ? PyDict_New() : NULL;
+    if (args == NULL || (keywords != NULL && kwargs == NULL)) {
+        goto error;
+    }
+    for (size_t i = 0; i < count; i++) {
+        PyTuple_SET_ITEM(args, (Py_ssize_t)i, Py_NewRef(values[i]));
+    }
+    for (Py_ssize_t i = 0; kwargs != NULL && i < PyTuple_GET_SIZE(keywords); i++) {
+        if (PyDict_SetItem(kwargs, PyTuple_GET_ITEM(keywords, i), values[count + (size_t)i]) < 0) {
+            goto error;
+        }
+    }
+    task->plain = (struct plain_call){Py_NewRef(function), args, kwargs};
+    return 0;
+error:
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    return -1;
+}
+
+/* -- queueing -- */
+
+/* Whether the crew accepts work; raises what says why not. */
+static int
+check_open(struct state *state, struct crew *crew)
+{
+    if (crew->broken != NULL) {
+        crew_raise_broken(crew);
+    }
+    else if (crew->shutdown) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
+    }
+    else if (crew_is_exiting()) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cannot schedule new futures after interpreter shutdown");
+    }
+    else if (!state->is_main) {
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "an InterpreterThreadPoolExecutor takes tasks in the main interpreter only; "
+            "this is one of its workers' interpreters");
+    }
+    else {
+        return 0;
+    }
+    return -1;
+}
+
+/* Queues a filled task, which it takes a reference to. */
+static int
+queue(struct state *state, struct crew *crew, struct task *task)
+{
+    task_hold(task);
+    switch (pool_submit(&crew->pool, &task->job)) {
+    case POOL_QUEUED:
+        return 0;
+    case POOL_START_WORKER:
+        return crew_start_worker(crew);
+    default: /* closed since check_open(): encoding may run Python code */
+        task_drop(task);
+        if (check_open(state, crew) == 0) {
+            PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
+        }
+        return -1;
+    }
+}
+
+/* The future of a filled task; takes the task over. When `failed`, the future ends at once with the
+ * exception that is set. */
+static PyObject *
+finish_submit(struct state *state, struct crew *crew, struct task *task, bool failed)
+{
+    if (failed && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        task_drop(task); /* a Ctrl-C while encoding is the caller's, not the future's */
+        return NULL;
+    }
+    PyObject *error = failed ? PyErr_GetRaisedException() : NULL;
+    PyObject *future = future_new(state, task);
+    if (future != NULL && failed) {
+        future_fail(state, task, error);
+    }
+    else if (future != NULL && queue(state, crew, task) < 0) {
+        Py_CLEAR(future);
+    }
+    Py_XDECREF(error);
+    return future;
+}
+
+static PyObject *
+submit_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_call *call)
+{
+    struct task *task = NULL;
+    lending_collect(state);
+    if (crew_prepare_interp_initializer(crew) < 0) {
+        PyObject *cause = PyErr_GetRaisedException();
+        crew_break(crew, cause);
+        Py_DECREF(cause);
+        crew_raise_broken(crew);
+    }
+    else if (searchpath_note(state) == 0) {
+        task = task_new(true, crew_generation());
+    }
+    PyObject *future = NULL;
+    if (task != NULL) {
+        bool failed = fill_tagged(state, task, tag, call) < 0;
+        future = finish_submit(state, crew, task, failed);
+    }
+    flat_free(call);
+    return future;
+}
+
+PyObject *
+submit(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
+       size_t count, PyObject *keywords)
+{
+    if (check_open(state, crew) < 0) {
+        return NULL;
+    }
+    struct flat_call call = {
+        .target = function, .values = values, .count = count, .keywords = keywords};
+    if (tag_check(state, function)) {
+        return submit_tagged(state, crew, (TagObject *)function, &call);
+    }
+    TagObject *tag = tag_in_context_run(state, function);
+    if (tag != NULL) {
+        call.target = (PyObject *)tag;
+        if (unwrap_partial(&call, function, 1) < 0) {
+            return NULL;
+        }
+        return submit_tagged(state, crew, tag, &call);
+    }
+    struct task *task = task_new(false, crew_generation());
+    if (task == NULL) {
+        return NULL;
+    }
+    if (fill_plain(task, function, values, count, keywords) < 0) {
+        task_drop(task);
+        return NULL;
+    }
+    return finish_submit(state, crew, task, false);
+}

@@ -1,0 +1,75 @@
+#include "task.h"
+
+#include <stdlib.h>
+
+struct task *
+task_new(bool tagged, unsigned generation)
+{
+    struct task *task = malloc(sizeof(*task));
+    if (task == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    list_init(&task->job.node);
+    task->job.slotted = tagged;
+    fstate_init(&task->state);
+    atomic_init(&task->refs, 1);
+    task->outcome = OUTCOME_NONE;
+    task->is_call = true;
+    task->generation = generation;
+    task->keeps_future = false;
+    task->future = NULL;
+    task->result = NULL;
+    if (tagged) {
+        task->tagged.func = NULL;
+        message_init(&task->tagged.message);
+    }
+    else {
+        task->plain = (struct plain_call){NULL, NULL, NULL};
+    }
+    return task;
+}
+
+void
+task_hold(struct task *task)
+{
+    atomic_fetch_add_explicit(&task->refs, 1, memory_order_relaxed);
+}
+
+void
+task_clear_call(struct task *task)
+{
+    if (!task->job.slotted) {
+        Py_CLEAR(task->plain.function);
+        Py_CLEAR(task->plain.args);
+        Py_CLEAR(task->plain.kwargs);
+        return;
+    }
+    if (task->tagged.func != NULL) {
+        func_disown(task->tagged.func);
+        task->tagged.func = NULL;
+    }
+    message_reset(&task->tagged.message);
+}
+
+void
+task_drop(struct task *task)
+{
+    /* acq_rel: the last one frees what the others wrote. */
+    if (atomic_fetch_sub_explicit(&task->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    task_clear_call(task);
+    if (task->job.slotted) {
+        message_free(&task->tagged.message);
+    }
+    Py_XDECREF(task->result);
+    free(task);
+}
+
+const char *
+task_function_name(const struct task *task)
+{
+    return task->job.slotted && task->tagged.func != NULL ? task->tagged.func->name
+                                                          : "the callable";
+}

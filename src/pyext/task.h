@@ -1,0 +1,69 @@
+/* task: one submitted call, shared by its future and the worker that runs it.
+ *
+ * Counted: the future holds one reference, the pool (later the worker) another. A plain call holds
+ * Python objects of the interpreter that submitted it; a tagged call holds plain memory only, so a
+ * worker can run it, publish its outcome and drop it without that interpreter's GIL.
+ *
+ * Who may touch what, after the task was queued:
+ *   state            anybody (core/fstate)
+ *   call, message    the worker that started it; before that, whoever cancelled it
+ *   outcome, result  the worker until it publishes; then whoever holds the submitter's GIL
+ *   future, keeps    with the submitter's GIL
+ */
+#ifndef AIOINTERP_TASK_H
+#define AIOINTERP_TASK_H
+
+#include "../core/fstate.h"
+#include "../core/pool.h"
+#include "func.h"
+#include "message.h"
+#include "state.h"
+
+typedef enum {
+    OUTCOME_NONE = 0,
+    OUTCOME_VALUE,         /* result: the value */
+    OUTCOME_RAISED,        /* result: the exception */
+    OUTCOME_ENCODED_VALUE, /* message: the value */
+    OUTCOME_ENCODED_ERROR, /* message: the exception and its traceback */
+} task_outcome;
+
+struct plain_call {
+    PyObject *function;
+    PyObject *args;   /* tuple */
+    PyObject *kwargs; /* dict or NULL */
+};
+
+struct task {
+    struct job job;
+    fstate state;
+    atomic_uint refs;
+    task_outcome outcome;
+    bool is_call;        /* constant: a worker will run it; false for a future made by hand */
+    unsigned generation; /* constant: of forks, when it was made */
+    bool keeps_future;   /* `future` is a strong reference: somebody has to be told */
+    PyObject *future;    /* the future's object; borrowed unless kept, NULL once it is gone */
+    PyObject *result;
+    union {
+        struct plain_call plain; /* when !job.slotted */
+        struct {
+            struct func *func;      /* owned; NULL: the callable is in the message */
+            struct message message; /* the call, later the outcome */
+        } tagged;                   /* when job.slotted */
+    };
+};
+
+/* One reference, the caller's. `generation`: crew_generation(). NULL with an exception. Call it
+ * attached. */
+struct task *task_new(bool tagged, unsigned generation);
+void task_hold(struct task *task);
+/* Attached to the submitter's interpreter, unless the task is a tagged one whose `result` and
+ * `future` nobody set. */
+void task_drop(struct task *task);
+
+/* Lets go of what was to be called. Attached as for task_drop(). */
+void task_clear_call(struct task *task);
+
+/* Name of a tagged task's function for error texts. */
+const char *task_function_name(const struct task *task);
+
+#endif

@@ -1,0 +1,64 @@
+/* transport: Python values to messages and back.
+ *
+ * None, bool, int, float, complex, str, bytes, and exact tuple, list, dict, set and frozenset of
+ * these travel in the project's own form (core/wire), memoryviews and queues as loans. A message
+ * that holds anything else is one pickle (protocol 5, through aiointerpreters._pickling), so that
+ * what pickle keeps (aliasing, recursion, types) is kept across the whole call.
+ *
+ * Every function wants the caller attached to the interpreter whose state it is given. Encoding adds
+ * to an empty message; decoding leaves the message as it is, so that it can be decoded again.
+ */
+#ifndef AIOINTERP_TRANSPORT_H
+#define AIOINTERP_TRANSPORT_H
+
+#include "message.h"
+#include "state.h"
+
+/* A call as vectorcall has it: `count` positional values, then those of `keywords` (a tuple of str,
+ * or NULL). */
+struct call_values {
+    PyObject *callable; /* NULL when the task has a func instead */
+    PyObject *const *values;
+    size_t count; /* positional */
+    PyObject *keywords;
+};
+
+/* Encodes a call. -1 with an exception: a SendError that names the function and the position or
+ * keyword of what cannot be sent; the message is empty again. `function` is for that error. */
+int transport_encode_call(struct state *state, struct message *message,
+                          const struct call_values *call, const char *function);
+
+/* A decoded call: owns everything. */
+struct received_call {
+    PyObject *callable; /* or NULL */
+    PyObject **values;  /* `room` when they are few */
+    size_t count;       /* positional */
+    size_t total;
+    PyObject *keywords; /* or NULL */
+    PyObject *room[9];  /* [0] is the free place in front that vectorcall likes */
+    PyObject **block;   /* what was allocated, or NULL */
+};
+
+/* -1 with an exception. */
+int transport_decode_call(struct state *state, const struct message *message,
+                          struct received_call *call);
+void transport_free_call(struct received_call *call);
+
+/* One value, such as a result. Encoding fails with whatever refused. */
+int transport_encode_value(struct state *state, struct message *message, PyObject *value);
+PyObject *transport_decode_value(struct state *state, const struct message *message);
+
+/* An exception with its traceback. Never fails: what cannot be sent is replaced by an error that
+ * says so. `function` is for that one. */
+void transport_encode_error(struct state *state, struct message *message, PyObject *exception,
+                            const char *function);
+/* The exception, its cause the worker's traceback. NULL with an exception when even that fails. */
+PyObject *transport_decode_error(struct state *state, const struct message *message);
+
+/* Raises a SendError whose cause is the exception that is set (unless that is no Exception: a
+ * KeyboardInterrupt stays). `role` is 'function', 'argument',
+ * 'result' or 'exception'; `position` an int, a str or None (borrowed); `value` may be NULL. */
+void transport_raise_send_error(const char *role, const char *function, PyObject *position,
+                                PyObject *value);
+
+#endif

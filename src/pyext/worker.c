@@ -1,0 +1,324 @@
+/* The worker: one threading.Thread of the submitter's interpreter that takes tasks from its crew's
+ * pool until the pool is closed and empty.
+ *
+ * At any moment its thread is attached to nothing, to the submitter's interpreter ("main" here), or
+ * to the interpreter whose slot it holds. It parks attached to nothing. A tagged task is run,
+ * published and dropped without main, unless somebody has to be told.
+ */
+#include "crew.h"
+
+#include "execute.h"
+#include "future.h"
+#include "interp.h"
+#include "task.h"
+#include "transport.h"
+
+typedef enum { DETACHED, AT_MAIN, AT_INTERP } whereabouts;
+
+struct worker_thread {
+    struct worker base;
+    struct crew *crew;   /* held by the thread's target */
+    PyThreadState *main; /* this thread's state in the submitter's interpreter */
+    whereabouts where;
+    struct interp *entered; /* AT_INTERP: that interpreter */
+    bool at_home;           /* AT_INTERP: as its home, or as a guest */
+    unsigned generation;    /* crew_generation() when it started */
+};
+
+/* -- moving -- */
+
+static void
+go_nowhere(struct worker_thread *worker)
+{
+    if (worker->where == AT_MAIN) {
+        worker->main = PyEval_SaveThread();
+    }
+    else if (worker->where == AT_INTERP) {
+        interp_leave(worker->entered, worker->at_home);
+        worker->entered = NULL;
+    }
+    worker->where = DETACHED;
+}
+
+static void
+go_main(struct worker_thread *worker)
+{
+    if (worker->where != AT_MAIN) {
+        go_nowhere(worker);
+        PyEval_RestoreThread(worker->main);
+        worker->where = AT_MAIN;
+    }
+}
+
+/* To the interpreter of the slot that is held, which must have been made. */
+static void
+go_interp(struct worker_thread *worker)
+{
+    struct slot *slot = worker->base.slot;
+    if (worker->where == AT_INTERP && worker->entered == slot->resource) {
+        return;
+    }
+    go_nowhere(worker);
+    worker->entered = slot->resource;
+    worker->at_home = slot->home == &worker->base;
+    interp_enter(worker->entered, worker->at_home);
+    worker->where = AT_INTERP;
+}
+
+/* A guest may not stay attached without the slot, since the home could end the interpreter; so it
+ * goes before the slot may be given back, which is whenever the pool is asked for the next job. */
+static struct job *
+take(struct worker_thread *worker)
+{
+    if (worker->where == AT_INTERP && !worker->at_home) {
+        go_nowhere(worker);
+    }
+    return pool_take(&worker->crew->pool, &worker->base);
+}
+
+/* A task that forks returns twice, here too. In the child the pool has forgotten this worker, whose
+ * thread is the child's only one: it finishes its task and ends. */
+static bool
+is_forked(const struct worker_thread *worker)
+{
+    return worker->generation != crew_generation();
+}
+
+/* -- publishing -- */
+
+static void
+start_workers(struct worker_thread *worker, unsigned count)
+{
+    for (; count > 0; count--) {
+        if (crew_start_worker(worker->crew) < 0) {
+            PyErr_WriteUnraisable(NULL);
+        }
+    }
+}
+
+/* Ends a task whose outcome is set, drops it, and gives the next job. The worker counts itself idle
+ * before anybody can see the result; if it turns out that somebody must be told, it takes that back
+ * first, since callbacks may take long and may wait for what was promised. */
+static struct job *
+publish(struct worker_thread *worker, struct task *task)
+{
+    if (is_forked(worker)) {
+        go_main(worker);
+        future_tell_finished(worker->crew->state, task);
+        task_drop(task);
+        return NULL;
+    }
+    if (worker->where == AT_MAIN && task->future == NULL) {
+        Py_CLEAR(task->result); /* nobody will ask: its destructors run while we count as busy */
+    }
+    if (!fstate_is_observed(&task->state)) {
+        struct job *next = take(worker);
+        if (fstate_finish_quietly(&task->state)) {
+            task_drop(task);
+            return next;
+        }
+        unsigned wanted = pool_stay_busy(&worker->crew->pool, &worker->base, next);
+        go_main(worker);
+        start_workers(worker, wanted);
+    }
+    go_main(worker);
+    future_tell_finished(worker->crew->state, task);
+    task_drop(task);
+    return take(worker);
+}
+
+/* A task that was cancelled before it could start. */
+static struct job *
+skip(struct worker_thread *worker, struct task *task)
+{
+    if (!task->job.slotted) {
+        go_main(worker); /* what it holds may be ours to drop */
+    }
+    if (!fstate_notify_quietly(&task->state)) {
+        go_main(worker);
+        future_tell_cancelled(task);
+    }
+    task_drop(task);
+    return take(worker);
+}
+
+/* At main: ends the task with the exception that is set. */
+static struct job *
+publish_raised(struct worker_thread *worker, struct task *task)
+{
+    task_clear_call(task);
+    task->result = PyErr_GetRaisedException();
+    task->outcome = OUTCOME_RAISED;
+    return publish(worker, task);
+}
+
+/* -- running -- */
+
+static struct job *
+run_plain(struct worker_thread *worker, struct task *task)
+{
+    go_main(worker);
+    struct plain_call *call = &task->plain;
+    PyObject *value = PyObject_Call(call->function, call->args, call->kwargs);
+    if (value == NULL) {
+        return publish_raised(worker, task);
+    }
+    task_clear_call(task);
+    task->result = value;
+    task->outcome = OUTCOME_VALUE;
+    return publish(worker, task);
+}
+
+/* Runs the executor's initializer in the interpreter just made. 0; or -1, at main, the crew broken,
+ * with BrokenThreadPool set. */
+static int
+initialize_interp(struct worker_thread *worker)
+{
+    struct crew *crew = worker->crew;
+    struct message error;
+    if (!crew->interp.wanted) {
+        return 0;
+    }
+    message_init(&error);
+    bool done = execute_initializer(worker->entered, crew->interp.func, crew->interp.call, &error);
+    if (!done) {
+        go_main(worker);
+        PyObject *cause = transport_decode_error(crew->state, &error);
+        if (cause == NULL) {
+            cause = PyErr_GetRaisedException();
+        }
+        crew_break(crew, cause);
+        Py_DECREF(cause);
+        crew_raise_broken(crew);
+    }
+    message_free(&error);
+    return done ? 0 : -1;
+}
+
+/* Makes the interpreter of the slot that is held. 0, attached to it; or -1, at main, with an
+ * exception. */
+static int
+make_interp(struct worker_thread *worker)
+{
+    char why[512];
+    go_nowhere(worker);
+    struct interp *interp = interp_create(why, sizeof(why));
+    if (interp == NULL) {
+        go_main(worker);
+        PyErr_Format(PyExc_RuntimeError, "an interpreter could not be created: %s", why);
+        return -1;
+    }
+    pool_slot_made(&worker->crew->pool, &worker->base, interp);
+    worker->entered = interp;
+    worker->at_home = true;
+    worker->where = AT_INTERP;
+    return initialize_interp(worker);
+}
+
+static struct job *
+run_tagged(struct worker_thread *worker, struct task *task)
+{
+    if (worker->base.slot->resource == NULL) {
+        if (make_interp(worker) < 0) {
+            return publish_raised(worker, task);
+        }
+    }
+    else {
+        go_interp(worker);
+    }
+    execute_task(worker->entered, task);
+    return publish(worker, task);
+}
+
+static struct job *
+run(struct worker_thread *worker, struct job *job)
+{
+    struct task *task = LIST_ENTRY(job, struct task, job);
+    if (!fstate_start(&task->state)) {
+        return skip(worker, task);
+    }
+    return job->slotted ? run_tagged(worker, task) : run_plain(worker, task);
+}
+
+static void
+run_all(struct worker_thread *worker)
+{
+    struct job *job = take(worker);
+    for (;;) {
+        if (job == NULL) {
+            if (is_forked(worker)) {
+                return;
+            }
+            go_nowhere(worker);
+            job = pool_wait(&worker->crew->pool, &worker->base);
+            if (job == NULL) {
+                return;
+            }
+        }
+        job = run(worker, job);
+    }
+}
+
+/* -- the thread -- */
+
+/* At main: runs the executor's initializer in this thread. */
+static bool
+initialize_thread(struct crew *crew)
+{
+    if (!crew->initializes_threads) {
+        return true;
+    }
+    PyObject *done = PyObject_Call(crew->initializer, crew->initargs, NULL);
+    if (done != NULL) {
+        Py_DECREF(done);
+        return true;
+    }
+    PyObject *cause = PyErr_GetRaisedException();
+    crew_break(crew, cause);
+    Py_DECREF(cause);
+    return false;
+}
+
+static void
+end_interps(struct worker_thread *worker)
+{
+    struct pool *pool = &worker->crew->pool;
+    struct interp *interp;
+    go_nowhere(worker);
+    while ((interp = pool_reclaim_slot(pool, &worker->base)) != NULL) {
+        interp_end(interp);
+        pool_slot_ended(pool, &worker->base);
+    }
+}
+
+static PyObject *
+worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
+{
+    struct start *start = PyCapsule_GetPointer(capsule, crew_start_name);
+    if (start == NULL) {
+        return NULL;
+    }
+    if (start->progress == ABANDONED) {
+        Py_RETURN_NONE; /* whoever started it has taken it for dead, and off the pool's books */
+    }
+    start->progress = RUNNING;
+    struct crew *crew = start->crew;
+    crew_set_joined(crew);
+    struct worker_thread worker = {.crew = crew, .where = AT_MAIN, .generation = crew_generation()};
+    pool_join(&crew->pool, &worker.base);
+    if (initialize_thread(crew)) {
+        run_all(&worker);
+        if (is_forked(&worker)) {
+            Py_RETURN_NONE;
+        }
+        end_interps(&worker);
+    }
+    crew_set_joined(NULL);
+    go_nowhere(&worker);
+    pool_leave(&crew->pool, &worker.base);
+    go_main(&worker);
+    Py_RETURN_NONE;
+}
+
+PyMethodDef worker_main_def = {"worker", worker_main, METH_NOARGS,
+                               PyDoc_STR("What a worker thread of an executor runs (private).")};
