@@ -1,0 +1,93 @@
+"""Fixtures: executors that are shut down, gates that are opened, nothing left running."""
+
+import gc
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+# The folder of `jobs`, which workers import: their sys.path is the caller's.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import harness
+
+from aiointerpreters.executors import InterpreterThreadPoolExecutor
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left():
+    """After each file no thread and no interpreter is left of its executors."""
+    interpreters = harness.interpreters()
+    threads = set(threading.enumerate())
+    yield
+    gc.collect()
+
+    def left():
+        new = [thread for thread in threading.enumerate() if thread not in threads]
+        of_pytest_timeout = [thread for thread in new if isinstance(thread, threading.Timer)]
+        return set(new) - set(of_pytest_timeout) or harness.interpreters() - interpreters
+
+    harness.wait_until(lambda: not left(), f"end of {left()}")
+
+
+@pytest.fixture
+def rack():
+    """The gates of a test; their descriptors outlive its executors."""
+    gates = []
+    yield gates
+    for gate in gates:
+        gate.free()
+
+
+@pytest.fixture
+def pool(rack):
+    """Make executors that are shut down when the test ends."""
+    made = []
+
+    def make(*args, **kwargs):
+        executor = InterpreterThreadPoolExecutor(*args, **kwargs)
+        made.append(executor)
+        return executor
+
+    yield make
+    for executor in made:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+@pytest.fixture
+def executor(pool):
+    """An executor of four workers."""
+    return pool(max_workers=4)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """One executor for all tests of a file, for what does not depend on its state."""
+    with InterpreterThreadPoolExecutor(max_workers=2) as executor:
+        yield executor
+
+
+@pytest.fixture
+def gates(pool, rack):
+    """Make gates; they open when the test ends, before executors are waited for."""
+
+    def make():
+        rack.append(harness.Gate())
+        return rack[-1]
+
+    yield make
+    for gate in rack:
+        gate.close()
+
+
+@pytest.fixture
+def gate(gates):
+    return gates()
+
+
+@pytest.fixture
+def lines():
+    pipe = harness.Lines()
+    yield pipe
+    pipe.close()

@@ -1,0 +1,568 @@
+"""Repeats what the executor does, and fails if references, memory blocks or heap bytes pile up.
+
+usage: python tests/py/leaks.py [-k TEXT] [--repetitions N]
+
+On a debug build of CPython (python3.14-dbg) references are counted (sys.gettotalrefcount); on every
+build memory blocks (sys.getallocatedblocks) and, with glibc, bytes in use by malloc. All three are
+sums over all interpreters, so a leak in a worker counts as well.
+
+After a warm-up, each workload runs in ROUNDS rounds of N repetitions. What leaks grows in every
+round, and by one reference, one block or one allocation in each repetition; what only wobbles
+round, and by one reference, one block or one allocation in each repetition; what only wobbles
+(caches, free lists, a worker that is still tidying up) shrinks again. So the growth of a workload
+is its smallest growth in a round, and it fails if that is more than half of one leak in each
+repetition: N / 2 references or blocks, N / 2 * 16 bytes.
+
+What makes and ends interpreters is compared with bare interpreters that import the same modules:
+CPython itself leaves something behind with each.
+"""
+
+import argparse
+import asyncio
+import concurrent.futures
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures.thread import BrokenThreadPool
+from dataclasses import dataclass
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import harness
+import jobs
+import kinds
+import tagged_jobs
+
+from aiointerpreters.executors import InterpreterThreadPoolExecutor, interpreter
+
+ROUNDS = 4
+WARM_UP = 2  # rounds
+TIMEOUT = 60  # seconds
+SMALLEST_ALLOCATION = 16  # bytes
+
+Counts = dict[str, int]
+
+
+class MallocInfo(ctypes.Structure):
+    """struct mallinfo2 of glibc; `uordblks` is the bytes in use, over all arenas."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    ]
+
+
+def find_mallinfo() -> Callable[[], MallocInfo] | None:
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo is not None:
+        mallinfo.restype = MallocInfo
+    return mallinfo
+
+
+mallinfo = find_mallinfo()
+
+
+def count() -> Counts:
+    """What is in use now."""
+    counts = {}
+    if hasattr(sys, "gettotalrefcount"):
+        counts["references"] = sys.gettotalrefcount()
+    counts["blocks"] = sys.getallocatedblocks()
+    if mallinfo is not None:
+        info = mallinfo()
+        counts["bytes"] = info.uordblks + info.hblkhd
+    return counts
+
+
+@dataclass
+class Workload:
+    """One thing that is repeated.
+
+    Attributes:
+        run: the repetition; takes the executor if there is one.
+        has_executor: whether one executor serves all repetitions.
+        scale: repetitions are divided by this, for slow ones.
+        baseline: another run, whose growth is allowed.
+    """
+
+    run: Callable
+    has_executor: bool
+    scale: int = 1
+    baseline: Callable | None = None
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__
+
+
+WORKLOADS: list[Workload] = []
+
+
+def on_one_executor(run):
+    WORKLOADS.append(Workload(run, has_executor=True))
+    return run
+
+
+def alone(scale=1, baseline=None):
+    def register(run):
+        WORKLOADS.append(Workload(run, has_executor=False, scale=scale, baseline=baseline))
+        return run
+
+    return register
+
+
+# --- tasks ---------------------------------------------------------------------------------------
+
+
+@on_one_executor
+def untagged(executor):
+    assert executor.submit(jobs.add, 1, b=2).result(TIMEOUT) == 3
+
+
+@on_one_executor
+def tagged(executor):
+    assert executor.submit(interpreter(jobs.add), 1, b=2).result(TIMEOUT) == 3
+
+
+@on_one_executor
+def tagged_where_it_is_defined(executor):
+    executor.submit(tagged_jobs.plain, 1, extra=2).result(TIMEOUT)
+    executor.submit(tagged_jobs.Work(1).method, 2).result(TIMEOUT)
+
+
+@on_one_executor
+def tagged_values(executor):
+    value = (1, -1.5, "text", "\u2603", b"bytes", None, True, 10**50, ((), ("nested",)))
+    assert executor.submit(interpreter(jobs.identity), value).result(TIMEOUT) == value
+
+
+@on_one_executor
+def tagged_large_values(executor):
+    value = ("x" * 100_000, b"y" * 100_000, 1 << 100_000)
+    assert executor.submit(interpreter(jobs.identity), value).result(TIMEOUT) == value
+
+
+@on_one_executor
+def tagged_objects(executor):
+    values = [jobs.Point(1, 2), {"a": [1, {2}]}, kinds.Named(1, 2), jobs.Text("text")]
+    assert executor.submit(interpreter(jobs.identity), values).result(TIMEOUT) == values
+
+
+@on_one_executor
+def tagged_cycles(executor):
+    result = executor.submit(interpreter(jobs.cycle)).result(TIMEOUT)
+    result.clear()
+
+
+@on_one_executor
+def tagged_result_that_nobody_takes(executor):
+    executor.submit(interpreter(jobs.identity), "x" * 1000)
+    executor.submit(interpreter(jobs.identity), [jobs.Point(1, 2)])
+    executor.submit(interpreter(jobs.raise_custom))
+
+
+@on_one_executor
+def tagged_methods_and_partials(executor):
+    import functools
+
+    executor.submit(interpreter(jobs.Point(1, 2).total), 3).result(TIMEOUT)
+    executor.submit(interpreter(functools.partial(jobs.add, 1)), 3).result(TIMEOUT)
+    executor.submit(interpreter("text".upper)).result(TIMEOUT)
+
+
+@on_one_executor
+def map_of_both_kinds(executor):
+    assert list(executor.map(jobs.add, range(5))) == list(range(5))
+    assert list(executor.map(interpreter(jobs.add), range(5), buffersize=2)) == list(range(5))
+
+
+@on_one_executor
+def map_abandoned(executor):
+    next(executor.map(interpreter(jobs.add), range(5)))
+
+
+@on_one_executor
+def callbacks_and_waiting(executor):
+    called = []
+    futures = [executor.submit(interpreter(jobs.add), n) for n in range(3)]
+    futures.append(executor.submit(jobs.add, 3))
+    for future in futures:
+        future.add_done_callback(called.append)
+    assert not concurrent.futures.wait(futures, TIMEOUT).not_done
+    assert len(list(concurrent.futures.as_completed(futures, TIMEOUT))) == 4
+
+
+@on_one_executor
+def futures_with_attributes_in_a_cycle(executor):
+    future = executor.submit(interpreter(jobs.add), 1)
+    future.itself = future
+    future.add_done_callback(lambda done, cycle=future: None)
+    future.result(TIMEOUT)
+
+
+@on_one_executor
+def cancelled(executor):
+    started, say = os.pipe()
+    listen, go_on = os.pipe()
+    running = executor.submit(interpreter(jobs.pass_gate), say, listen)
+    assert os.read(started, 1)
+    pending = [executor.submit(interpreter(jobs.add), "x" * 100, n) for n in range(3)]
+    pending.append(executor.submit(jobs.add, 3))
+    assert all(future.cancel() for future in pending)
+    os.write(go_on, b"x")
+    running.result(TIMEOUT)
+    for descriptor in (started, say, listen, go_on):
+        os.close(descriptor)
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def expect(future):
+    try:
+        future.result(TIMEOUT)
+    except BaseException:
+        return
+    raise AssertionError("the task did not fail")
+
+
+@on_one_executor
+def untagged_error(executor):
+    expect(executor.submit(jobs.raise_custom))
+
+
+@on_one_executor
+def tagged_error(executor):
+    expect(executor.submit(interpreter(jobs.raise_value_error)))
+    expect(executor.submit(interpreter(jobs.raise_custom)))
+    expect(executor.submit(interpreter(jobs.raise_group)))
+
+
+@on_one_executor
+def tagged_system_exit(executor):
+    expect(executor.submit(interpreter(jobs.exit_with), 3))
+    expect(executor.submit(interpreter(jobs.interrupt)))
+
+
+@on_one_executor
+def unsendable_argument(executor):
+    expect(executor.submit(interpreter(jobs.capture), "x" * 100, [1], jobs.Unpicklable()))
+    expect(executor.submit(interpreter(jobs.capture), bytearray(5), key=threading.Lock()))
+
+
+@on_one_executor
+def unsendable_result(executor):
+    expect(executor.submit(interpreter(jobs.make_nested_unpicklable)))
+    expect(executor.submit(interpreter(jobs.make_unloadable)))
+    expect(executor.submit(interpreter(jobs.raise_holding)))
+
+
+@on_one_executor
+def unsendable_function(executor):
+    lock = threading.Lock()
+    expect(executor.submit(interpreter(lambda: lock)))
+
+
+@on_one_executor
+def argument_that_does_not_arrive(executor):
+    expect(executor.submit(interpreter(jobs.capture), "x" * 100, jobs.Unloadable()))
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+@on_one_executor
+def memoryview_argument(executor):
+    block = bytearray(1000)
+    executor.submit(interpreter(jobs.fill), memoryview(block)[::2], 1).result(TIMEOUT)
+
+
+@on_one_executor
+def memoryview_result(executor):
+    assert executor.submit(interpreter(jobs.own_memory), 1000, 5).result(TIMEOUT)[999] == 5
+
+
+@on_one_executor
+def memoryview_there_and_back(executor):
+    view = memoryview(bytearray(1000))
+    assert executor.submit(interpreter(jobs.slice_of), view, 1, 5).result(TIMEOUT).nbytes == 4
+
+
+@on_one_executor
+def memoryview_kept_for_a_while(executor):
+    executor.submit(interpreter(jobs.keep), memoryview(bytearray(1000))).result(TIMEOUT)
+    executor.submit(interpreter(jobs.drop_kept)).result(TIMEOUT)
+
+
+@on_one_executor
+def memoryview_that_nobody_takes(executor):
+    executor.submit(interpreter(jobs.identity), memoryview(bytearray(1000)))
+    executor.submit(interpreter(jobs.own_memory), 1000, 5)
+
+
+@on_one_executor
+def memoryview_of_a_failing_task(executor):
+    expect(executor.submit(interpreter(jobs.nest), memoryview(bytearray(1000)), "too many"))
+    expect(executor.submit(interpreter(jobs.capture), memoryview(b"x"), jobs.Unpicklable()))
+
+
+@on_one_executor
+def buffers_of_pickle(executor):
+    value = kinds.OutOfBand(bytearray(10_000))
+    executor.submit(interpreter(jobs.identity), value).result(TIMEOUT)
+
+
+if sys.version_info >= (3, 14):
+    from concurrent import interpreters
+
+    @on_one_executor
+    def queues(executor):
+        queue = interpreters.create_queue()
+        executor.submit(interpreter(jobs.put_all), queue, (1, 2)).result(TIMEOUT)
+        assert (queue.get(timeout=TIMEOUT), queue.get(timeout=TIMEOUT)) == (1, 2)
+
+
+# --- functions by value --------------------------------------------------------------------------
+
+same_lambda = interpreter(lambda n: n + 1)
+
+
+@on_one_executor
+def by_value_again(executor):
+    assert executor.submit(same_lambda, 1).result(TIMEOUT) == 2
+
+
+@on_one_executor
+def by_value_new_each_time(executor):
+    base = len(gc.get_stats())
+    assert executor.submit(interpreter(lambda n: n + base), 1).result(TIMEOUT) == base + 1
+
+
+@on_one_executor
+def by_value_new_code_each_time(executor):
+    function = eval("lambda n: n + 1")
+    assert executor.submit(interpreter(function), 1).result(TIMEOUT) == 2
+
+
+@on_one_executor
+def by_value_class(executor):
+    class Point:
+        def __init__(self, x):
+            self.x = x
+
+    result = executor.submit(interpreter(lambda point: Point(point.x + 1)), Point(1))
+    assert type(result.result(TIMEOUT)) is Point
+
+
+# --- asyncio -------------------------------------------------------------------------------------
+
+loop = asyncio.new_event_loop()
+
+
+@on_one_executor
+def asyncio_calls(executor):
+    async def main():
+        calls = [loop.run_in_executor(executor, interpreter(jobs.add), n) for n in range(3)]
+        calls.append(loop.run_in_executor(executor, jobs.add, 3))
+        return await asyncio.gather(*calls)
+
+    assert loop.run_until_complete(main()) == [0, 1, 2, 3]
+
+
+# --- tags ----------------------------------------------------------------------------------------
+
+
+@alone()
+def tags():
+    import copy
+    import pickle
+
+    tag = interpreter(jobs.add)
+    assert pickle.loads(pickle.dumps(tag))(1, 2) == copy.copy(tag)(1, 2) == 3
+    assert tagged_jobs.Work().method(1) == (0, 11)
+    repr(tag)
+    with contextlib.suppress(TypeError):
+        interpreter(3)
+
+    def cyclic():
+        return cyclic_tag
+
+    cyclic_tag = interpreter(cyclic)
+    cyclic_tag.note = cyclic_tag
+
+
+# --- executors -----------------------------------------------------------------------------------
+
+
+@alone()
+def executor_unused():
+    InterpreterThreadPoolExecutor(2).shutdown()
+    with contextlib.suppress(ValueError):
+        InterpreterThreadPoolExecutor(0)
+
+
+@alone(scale=2)
+def executor_untagged():
+    with InterpreterThreadPoolExecutor(2) as executor:
+        assert executor.submit(jobs.add, 1).result(TIMEOUT) == 1
+
+
+@alone(scale=2)
+def executor_collected():
+    executor = InterpreterThreadPoolExecutor(2)
+    threads = executor._threads
+    future = executor.submit(jobs.add, 1)
+    executor.itself = executor
+    assert future.result(TIMEOUT) == 1
+    del executor
+    gc.collect()
+    for thread in threads:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+
+
+@alone(scale=2)
+def executor_that_cancels():
+    release = threading.Event()
+    executor = InterpreterThreadPoolExecutor(1)
+    running = executor.submit(release.wait, TIMEOUT)
+    pending = [executor.submit(jobs.add, n) for n in range(3)]
+    pending += [executor.submit(interpreter(jobs.add), n) for n in range(3)]
+    executor.shutdown(wait=False, cancel_futures=True)
+    release.set()
+    assert running.result(TIMEOUT)
+    assert not concurrent.futures.wait(pending, TIMEOUT).not_done
+    executor.shutdown(wait=True)
+
+
+@alone(scale=2)
+def executor_broken():
+    executor = InterpreterThreadPoolExecutor(1, initializer=jobs.fail_to_start)
+    try:
+        expect(executor.submit(jobs.add, 1))
+        expect(executor.submit(jobs.add, 1))
+    except BrokenThreadPool:
+        pass
+    executor.shutdown(wait=True)
+
+
+def bare_interpreter():
+    """What CPython itself leaves behind with an interpreter that imports what a worker imports."""
+    import _interpreters
+
+    def life():
+        made = _interpreters.create("isolated")
+        source = "import sys; sys.path[:] = path; import jobs; import aiointerpreters._core"
+        _interpreters.set___main___attrs(made, {"path": tuple(sys.path)})
+        failure = _interpreters.exec(made, source)
+        assert failure is None, failure
+        _interpreters.destroy(made)
+
+    harness.in_thread(life)
+
+
+@alone(scale=5, baseline=bare_interpreter)
+def executor_tagged():
+    with InterpreterThreadPoolExecutor(1) as executor:
+        assert executor.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
+
+
+@alone(scale=5, baseline=bare_interpreter)
+def executor_tagged_with_an_initializer():
+    with InterpreterThreadPoolExecutor(1, initializer=jobs.identity, initargs=(1,)) as executor:
+        assert executor.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
+
+
+@alone(scale=5, baseline=bare_interpreter)
+def executor_broken_in_its_interpreter():
+    with InterpreterThreadPoolExecutor(1, initializer=interpreter(jobs.fail_to_start)) as executor:
+        expect(executor.submit(interpreter(jobs.add), 1))
+
+
+# --- measuring -----------------------------------------------------------------------------------
+
+
+def settle(executor) -> None:
+    """Let everybody tidy up: main, and the worker, behind whatever it still has to do."""
+    if executor is not None:
+        for _ in range(2):
+            executor.submit(interpreter(gc.collect)).result(TIMEOUT)
+            executor.submit(gc.collect).result(TIMEOUT)
+    gc.collect()
+
+
+def growths(run, executor, repetitions: int) -> list[Counts]:
+    """The growth in each round, the warm-up's left out."""
+    arguments = () if executor is None else (executor,)
+    found = []
+    for _ in range(WARM_UP + ROUNDS):
+        settle(executor)
+        before = count()
+        for _ in range(repetitions):
+            run(*arguments)
+        settle(executor)
+        after = count()
+        found.append({kind: after[kind] - before[kind] for kind in before})
+    return found[WARM_UP:]
+
+
+def smallest(found: list[Counts]) -> Counts:
+    return {kind: min(growth[kind] for growth in found) for kind in found[0]}
+
+
+def check(workload: Workload, repetitions: int) -> bool:
+    """Run one workload and print its line; whether nothing piles up."""
+    repetitions = max(4, repetitions // workload.scale)
+    if workload.has_executor:
+        with InterpreterThreadPoolExecutor(1) as executor:
+            growth = smallest(growths(workload.run, executor, repetitions))
+    else:
+        growth = smallest(growths(workload.run, None, repetitions))
+    allowed = dict.fromkeys(growth, 0)
+    if workload.baseline is not None:
+        allowed = smallest(growths(workload.baseline, None, repetitions))
+    half_a_leak = dict.fromkeys(growth, repetitions / 2)
+    half_a_leak["bytes"] = repetitions / 2 * SMALLEST_ALLOCATION
+    failed = [kind for kind in growth if growth[kind] > max(0, allowed[kind]) + half_a_leak[kind]]
+    per_repetition = ", ".join(f"{growth[kind] / repetitions:+8.2f} {kind}" for kind in growth)
+    line = f"{workload.name:<38} {per_repetition}"
+    if workload.baseline is not None:
+        bare = ", ".join(f"{allowed[kind] / repetitions:+.2f}" for kind in allowed)
+        line += f"   (bare: {bare})"
+    print(line + (f"   LEAKS {', '.join(failed)}" if failed else ""), flush=True)
+    return not failed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Repeat workloads and look for leaks.")
+    parser.add_argument("-k", dest="text", default="", help="only workloads with this in the name")
+    parser.add_argument("--repetitions", type=int, default=100, help="in each round (default 100)")
+    options = parser.parse_args()
+    logging.getLogger("concurrent.futures").setLevel(logging.CRITICAL + 1)
+    if not hasattr(sys, "gettotalrefcount"):
+        print("not a debug build: references are not counted")
+    print(f"growth in each of {options.repetitions} repetitions, smallest of {ROUNDS} rounds:")
+    chosen = [workload for workload in WORKLOADS if options.text in workload.name]
+    results = [check(workload, options.repetitions) for workload in chosen]
+    print(f"{results.count(True)} passed, {results.count(False)} failed")
+    return 0 if results and all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

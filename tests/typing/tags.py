@@ -1,0 +1,131 @@
+"""Checked by mypy, never run: a tagged function keeps its signature.
+
+`type: ignore` stands where an error is wanted; mypy reports those that ignore nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import assert_type
+
+import aiointerpreters
+from aiointerpreters import InterpreterThreadPoolExecutor, Runner, Shareable, interpreter
+from aiointerpreters.executors import InterpreterThreadPoolExecutor as SameExecutor
+from aiointerpreters.executors import interpreter as same_interpreter
+from aiointerpreters.executors.interpthread import interpreter as also_same_interpreter
+from aiointerpreters.types import Shareable as SameShareable
+
+
+def parse(text: str, limit: int = 0, *, strict: bool = False) -> list[str]:
+    return [text]
+
+
+# As a function.
+tagged = interpreter(parse)
+assert_type(tagged("a", 1, strict=True), list[str])
+assert_type(tagged.fn("a"), list[str])
+assert_type(tagged.__wrapped__("a"), list[str])
+tagged(1)  # type: ignore[arg-type]
+tagged()  # type: ignore[call-arg]
+tagged("a", loose=True)  # type: ignore[call-arg]
+like_before: Callable[[str, int], list[str]] = tagged
+unlike_before: Callable[[int], list[str]] = tagged  # type: ignore[assignment]
+interpreter(3)  # type: ignore[arg-type]
+
+
+# As a decorator.
+@interpreter
+def total(first: int, /, *rest: float, scale: float = 1) -> float:
+    return sum(rest, first) * scale
+
+
+assert_type(total(1, 2.5, scale=2), float)
+total("1")  # type: ignore[arg-type]
+total(1, scale="2")  # type: ignore[arg-type]
+assert_type(total.__name__, str)
+
+
+@interpreter
+def generic[T](value: T) -> list[T]:
+    return [value]
+
+
+def log[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    return function
+
+
+@interpreter
+@log
+def logged(x: int) -> str:
+    return str(x)
+
+
+assert_type(logged(1), str)
+logged("1")  # type: ignore[arg-type]
+
+
+# On methods.
+class Parser:
+    @interpreter
+    def method(self, text: str, limit: int = 0) -> bytes:
+        return text.encode()
+
+    @staticmethod
+    @interpreter
+    def static(text: str) -> int:
+        return len(text)
+
+    @interpreter
+    def property_like(self) -> int:
+        return 1
+
+
+assert_type(Parser().method("a", limit=1), bytes)
+assert_type(Parser.method(Parser(), "a"), bytes)
+assert_type(Parser.static("a"), int)
+assert_type(Parser().static("a"), int)
+assert_type(Parser().property_like(), int)
+Parser().method(1)  # type: ignore[arg-type]
+Parser().method()  # type: ignore[call-arg]
+Parser.static(1)  # type: ignore[arg-type]
+Parser().static(1)  # type: ignore[arg-type]
+
+
+# In the executor, tagged or not.
+with InterpreterThreadPoolExecutor(
+    4, "prefix", print, ("started",), max_interpreters=2
+) as executor:
+    assert_type(executor, InterpreterThreadPoolExecutor)
+    assert_type(executor.submit(parse, "a"), Future[list[str]])
+    assert_type(executor.submit(tagged, "a", strict=True), Future[list[str]])
+    assert_type(executor.submit(Parser().method, "a"), Future[bytes])
+    executor.submit(tagged, 1)  # type: ignore[arg-type]
+    assert_type(executor.map(tagged, ["a"], buffersize=2, timeout=1.5), Iterator[list[str]])
+    executor.map(tagged, ["a"], buffersize="2")  # type: ignore[arg-type]
+    executor.set_as_event_loop_default()
+    executor.set_as_event_loop_default(3)  # type: ignore[arg-type]
+    same: SameExecutor = executor
+    executor.shutdown(wait=False, cancel_futures=True)
+InterpreterThreadPoolExecutor(max_interpreters="2")  # type: ignore[arg-type]
+assert_type(same_interpreter(parse)("a"), list[str])
+assert_type(also_same_interpreter(parse)("a"), list[str])
+
+
+# In the runner.
+async def awaited() -> None:
+    with Runner(workers=2).start() as runner:
+        assert_type(runner, Runner)
+        assert_type(await runner.run(parse, "a", strict=True), list[str])
+        assert_type(await runner.run(tagged, "a"), list[str])
+        await runner.run(parse, 1)  # type: ignore[arg-type]
+        wrapped = runner.wrap(parse)
+        assert_type(await wrapped("a", 1), list[str])
+        await wrapped(1)  # type: ignore[arg-type]
+
+
+# Types and errors.
+shareable: Shareable = ("a", b"b", 1, 2.5, True, None, memoryview(b""), ("nested", ()))
+not_shareable: Shareable = object()  # type: ignore[assignment]
+same_shareable: SameShareable = shareable
+error: aiointerpreters.SendError = aiointerpreters.SendError("text")
+assert_type(error.role, str | None)
+assert_type(error.position, int | str | None)
