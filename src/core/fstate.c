@@ -75,6 +75,18 @@ fstate_finish_quietly(fstate *self)
 }
 
 bool
+fstate_finish(fstate *self)
+{
+    unsigned from;
+    while (!is_done(from = fstate_get(self))) {
+        if (move(self, from, FSTATE_FINISHED, 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
 fstate_notify_quietly(fstate *self)
 {
     return move(self, FSTATE_CANCELLED, FSTATE_CANCELLED_AND_NOTIFIED, FSTATE_OBSERVED);
@@ -103,8 +115,8 @@ fstate_wait(fstate *self, int64_t deadline_ns)
     while (!is_done(word)) {
         unsigned waited = word | FSTATE_WAITED;
         if (word != waited &&
-            !atomic_compare_exchange_weak_explicit(&self->word, &word, waited,
-                                                   memory_order_acq_rel, memory_order_acquire)) {
+            !atomic_compare_exchange_weak_explicit(&self->word, &word, waited, memory_order_acq_rel,
+                                                   memory_order_acquire)) {
             continue;
         }
         os_wait_result result = os_word_wait(&self->word, waited, deadline_ns);

@@ -54,6 +54,10 @@ bool fstate_cancel(fstate *self);
  * RUNNING; tell, then fstate_end(). */
 bool fstate_finish_quietly(fstate *self);
 
+/* PENDING or RUNNING → FINISHED, observed or not, waking those parked: for who ends a future by hand.
+ * False: it was done already. */
+bool fstate_finish(fstate *self);
+
 /* CANCELLED → CANCELLED_AND_NOTIFIED, unless OBSERVED. False: it is observed (or was not
  * CANCELLED). */
 bool fstate_notify_quietly(fstate *self);

@@ -257,11 +257,14 @@ unlock_and_note_departure(struct pool *pool)
 bool
 pool_worker_failed(struct pool *pool)
 {
+    struct calls calls;
     lock(pool);
     pool->workers--;
     pool->coming--;
     bool others = pool->workers > 0;
+    call_workers_locked(pool, pool->plain_count == 0, 0, &calls); /* who relied on this one */
     unlock_and_note_departure(pool);
+    wake(&calls.wake); /* nobody is parked in a pool without workers, which may be gone by now */
     return others;
 }
 

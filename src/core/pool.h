@@ -55,42 +55,42 @@ struct slot {
 };
 
 struct worker {
-    struct list node;      /* in the pool's parked list; pool lock */
-    struct slot *slot;     /* held; written by the worker under the pool's lock */
-    unsigned homes;        /* slots whose home this is; written by the worker under the lock */
-    bool looking;          /* counted in `coming`; pool lock */
-    atomic_uint signal;    /* 1: woken. Set by the waker (release) after unlinking the worker, taken
+    struct list node;   /* in the pool's parked list; pool lock */
+    struct slot *slot;  /* held; written by the worker under the pool's lock */
+    unsigned homes;     /* slots whose home this is; written by the worker under the lock */
+    bool looking;       /* counted in `coming`; pool lock */
+    atomic_uint signal; /* 1: woken. Set by the waker (release) after unlinking the worker, taken
                               back by the worker (acquire) */
 };
 
 struct pool {
     os_mutex lock;
-    struct list plain;     /* pending jobs, oldest first */
-    struct list slotted;   /* pending jobs, oldest first */
+    struct list plain;   /* pending jobs, oldest first */
+    struct list slotted; /* pending jobs, oldest first */
     size_t plain_count;
     size_t slotted_count;
     uint64_t next_number;
 
-    struct list parked;    /* workers, the last to park first */
+    struct list parked; /* workers, the last to park first */
     unsigned parked_count;
-    unsigned coming;       /* workers that are looking, or being started */
-    unsigned workers;      /* started, or being started, and not left */
-    unsigned max_workers;  /* constant */
+    unsigned coming;      /* workers that are looking, or being started */
+    unsigned workers;     /* started, or being started, and not left */
+    unsigned max_workers; /* constant */
 
-    struct slot *slots;    /* max_slots of them; constant */
-    struct list free;      /* slots with an interpreter that nobody holds */
-    struct list empty;     /* slots without one that nobody holds */
-    unsigned free_count;   /* in both lists together */
-    unsigned max_slots;    /* constant */
+    struct slot *slots;  /* max_slots of them; constant */
+    struct list free;    /* slots with an interpreter that nobody holds */
+    struct list empty;   /* slots without one that nobody holds */
+    unsigned free_count; /* in both lists together */
+    unsigned max_slots;  /* constant */
 
-    bool closed;           /* no more submits; workers leave when nothing is pending */
-    bool spinning;         /* a looking worker spins before it parks: one at a time */
-    bool may_spin;         /* constant: there is more than one CPU */
-    atomic_bool work;      /* something is pending, or the pool is closed: a hint for the spinner
+    bool closed;            /* no more submits; workers leave when nothing is pending */
+    bool spinning;          /* a looking worker spins before it parks: one at a time */
+    bool may_spin;          /* constant: there is more than one CPU */
+    atomic_bool work;       /* something is pending, or the pool is closed: a hint for the spinner
                               (relaxed), written under the lock */
     atomic_uint departures; /* bumped (release) when a worker has left; parked on by
                                pool_await_workers() */
-    atomic_uint returns;   /* bumped (release) when a slot is given back in a closed pool; parked on
+    atomic_uint returns; /* bumped (release) when a slot is given back in a closed pool; parked on
                               by pool_reclaim_slot() */
 };
 

@@ -32,8 +32,8 @@ typedef enum {
     WIRE_NONE = 1,
     WIRE_FALSE,
     WIRE_TRUE,
-    WIRE_INT,       /* fits int64_t */
-    WIRE_BIG_INT,   /* two's complement, little endian, at least 9 bytes */
+    WIRE_INT,     /* fits int64_t */
+    WIRE_BIG_INT, /* two's complement, little endian, at least 9 bytes */
     WIRE_FLOAT,
     WIRE_COMPLEX,
     WIRE_BYTES,
@@ -53,9 +53,9 @@ typedef enum {
 /* A growing byte buffer. `data` is `storage` of the caller until it outgrows it. Not shared. */
 struct wire_buffer {
     unsigned char *data;
-    size_t size;      /* bytes written */
-    size_t capacity;  /* bytes at `data` */
-    bool on_heap;     /* `data` is to be freed */
+    size_t size;     /* bytes written */
+    size_t capacity; /* bytes at `data` */
+    bool on_heap;    /* `data` is to be freed */
 };
 
 void wire_buffer_init(struct wire_buffer *buffer, void *storage, size_t capacity);
@@ -87,13 +87,13 @@ struct wire_reader {
 
 struct wire_item {
     wire_tag tag;
-    int kind;              /* STR: 1, 2 or 4 */
-    int64_t integer;       /* INT */
-    double real, imag;     /* FLOAT (real), COMPLEX */
+    int kind;                   /* STR: 1, 2 or 4 */
+    int64_t integer;            /* INT */
+    double real, imag;          /* FLOAT (real), COMPLEX */
     const unsigned char *bytes; /* BYTES, STR, BIG_INT, PICKLE: `size` bytes; not aligned */
-    size_t size;           /* ... in bytes */
-    size_t count;          /* containers: members (DICT: pairs); STR: code units; PICKLE: buffers */
-    size_t index;          /* REF, LOAN */
+    size_t size;                /* ... in bytes */
+    size_t count; /* containers: members (DICT: pairs); STR: code units; PICKLE: buffers */
+    size_t index; /* REF, LOAN */
 };
 
 typedef enum { WIRE_OK = 0, WIRE_END = 1, WIRE_DAMAGED = -1 } wire_result;
