@@ -255,9 +255,9 @@ new_thread(struct crew *crew, PyObject *capsule)
     return thread;
 }
 
-/* Fails all that is pending, each with an exception of its own. */
+/* Takes all that is pending and has `end` end it. */
 static void
-fail_pending(struct crew *crew, PyObject *(*new_error)(struct crew *crew))
+end_pending(struct crew *crew, void (*end)(struct crew *crew, struct task *task))
 {
     struct list jobs;
     struct list *node;
@@ -265,21 +265,28 @@ fail_pending(struct crew *crew, PyObject *(*new_error)(struct crew *crew))
     pool_drain(&crew->pool, &jobs);
     while ((node = list_pop_front(&jobs)) != NULL) {
         struct task *task = LIST_ENTRY(node, struct task, job.node);
-        PyObject *error = new_error(crew);
-        if (error == NULL) {
-            error = PyErr_GetRaisedException();
-        }
-        future_fail(crew->state, task, error);
-        Py_DECREF(error);
+        end(crew, task);
         task_drop(task);
     }
 }
 
-static PyObject *
-new_no_worker_error(struct crew *Py_UNUSED(crew))
+/* `error`: stolen; when it is NULL, what making it has raised takes its place. */
+static void
+fail(struct crew *crew, struct task *task, PyObject *error)
 {
-    return PyObject_CallFunction(PyExc_RuntimeError, "s",
-                                 "no worker thread could be started for the call");
+    if (error == NULL) {
+        error = PyErr_GetRaisedException();
+    }
+    future_fail(crew->state, task, error);
+    Py_DECREF(error);
+}
+
+static void
+fail_without_worker(struct crew *crew, struct task *task)
+{
+    fail(crew, task,
+         PyObject_CallFunction(PyExc_RuntimeError, "s",
+                               "no worker thread could be started for the call"));
 }
 
 /* start() has raised. 0 when somebody will do the work all the same. */
@@ -296,7 +303,7 @@ handle_failed_start(struct crew *crew, struct start *start, PyObject *thread)
     }
     bool others = pool_worker_failed(&crew->pool);
     if (!others) {
-        fail_pending(crew, new_no_worker_error);
+        end_pending(crew, fail_without_worker);
     }
     PyErr_SetRaisedException(error);
     if (others && PyErr_ExceptionMatches(PyExc_Exception)) {
@@ -422,6 +429,12 @@ new_broken_error(struct crew *crew)
     return error;
 }
 
+static void
+fail_as_broken(struct crew *crew, struct task *task)
+{
+    fail(crew, task, new_broken_error(crew));
+}
+
 void
 crew_raise_broken(struct crew *crew)
 {
@@ -442,22 +455,20 @@ crew_break(struct crew *crew, PyObject *cause)
     log_initializer_error(crew, cause);
     pool_close(&crew->pool);
     PyErr_Clear();
-    fail_pending(crew, new_broken_error);
+    end_pending(crew, fail_as_broken);
     PyErr_Clear();
+}
+
+static void
+cancel(struct crew *crew, struct task *task)
+{
+    future_cancel_pending(crew->state, task);
 }
 
 void
 crew_cancel_pending(struct crew *crew)
 {
-    struct list jobs;
-    struct list *node;
-    list_init(&jobs);
-    pool_drain(&crew->pool, &jobs);
-    while ((node = list_pop_front(&jobs)) != NULL) {
-        struct task *task = LIST_ENTRY(node, struct task, job.node);
-        future_cancel_pending(crew->state, task);
-        task_drop(task);
-    }
+    end_pending(crew, cancel);
 }
 
 /* -- exit -- */

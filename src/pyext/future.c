@@ -415,14 +415,10 @@ task_by_hand(void)
     return task;
 }
 
+/* A future of any type over `task`, which it takes over, also on failure. */
 static PyObject *
-future_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+allocate(PyTypeObject *type, struct task *task)
 {
-    struct state *state = state_of_type(type);
-    struct task *task = state == NULL ? NULL : task_by_hand();
-    if (task == NULL) {
-        return NULL;
-    }
     PyObject *self = type->tp_alloc(type, 0);
     if (self == NULL) {
         task_drop(task);
@@ -433,24 +429,24 @@ future_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED
     return self;
 }
 
-static int
-future_init(PyObject *Py_UNUSED(self), PyObject *args, PyObject *kwargs)
+static PyObject *
+future_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
 {
-    static char *names[] = {NULL};
-    return PyArg_ParseTupleAndKeywords(args, kwargs, ":Future", names) ? 0 : -1;
+    struct task *task = task_by_hand();
+    return task == NULL ? NULL : allocate(type, task);
 }
 
 PyObject *
 future_new(struct state *state, struct task *task)
 {
-    PyObject *self = state->future_type->tp_alloc(state->future_type, 0);
-    if (self == NULL) {
-        task_drop(task);
-        return NULL;
-    }
-    task->future = self;
-    future_data(self)->task = task;
-    return self;
+    return allocate(state->future_type, task);
+}
+
+static int
+future_init(PyObject *Py_UNUSED(self), PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {NULL};
+    return PyArg_ParseTupleAndKeywords(args, kwargs, ":Future", names) ? 0 : -1;
 }
 
 static int
