@@ -1,0 +1,48 @@
+"""Run one measure for one contestant, once, in this process; run.py starts it.
+
+    python child.py MEASURE CONTESTANT [--quick]
+
+Prints one line of JSON: {"figures": {NAME: [SAMPLE, …]}}, {"absent": WHY} (nothing, where there
+is no floor) or {"error": WHY}.
+"""
+
+import argparse
+import json
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+
+from contestants import CONTESTANTS, FLOOR
+
+
+def outcome(measure: ModuleType, name: str, quick: bool) -> dict[str, object]:
+    """What to print."""
+    contestant = CONTESTANTS[name]
+    if sys.version_info < contestant.minimum:
+        return {"absent": "needs Python {}.{}".format(*contestant.minimum)}
+    if name == FLOOR and not hasattr(measure, "floor"):
+        return {"absent": ""}
+    try:
+        if name == FLOOR:
+            return {"figures": measure.floor(quick)}
+        return {"figures": measure.run(contestant, quick)}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("measure")
+    parser.add_argument("contestant", choices=CONTESTANTS)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    measure = import_module(f"measures.{options.measure}")
+    result = outcome(measure, options.contestant, options.quick)
+    print(json.dumps(result), flush=True)
+    if "error" in result:
+        os._exit(0)  # a pool that a failed measure left behind must not keep the benchmark waiting
+
+
+if __name__ == "__main__":
+    main()

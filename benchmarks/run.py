@@ -1,0 +1,153 @@
+"""Measure this project beside the executors that people use today, and beside a floor in C.
+
+    python benchmarks/run.py [--quick] [--only MEASURE,…] [--contestants NAME,…]
+
+Every measure runs for every contestant in a process of its own, in turn (A B C A B C …), after a
+warm-up. A process gives the median of its samples; the tables show the median of the processes
+and their lowest and highest. The results also go to a JSON file below benchmarks/results/, and
+compare.py compares two of those.
+
+`make bench` installs a wheel of this checkout first. The first run also makes an environment, below
+.cache/, with the pure-Python predecessor from the package index; where that cannot be had, it is
+left out, and said so.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+import environments
+import measures
+import results
+from contestants import CONTESTANTS
+
+HERE = Path(__file__).resolve().parent
+TIME_LIMIT = 180  # seconds for one process
+
+# What the processes of a (measure, contestant) printed.
+type Runs = dict[tuple[str, str], list[dict[str, Any]]]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], epilog=f"measures: {', '.join(measures.ALL)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="a few minutes, rough figures")
+    parser.add_argument("--only", help="measures, comma between them", default="")
+    parser.add_argument("--contestants", help=f"of {', '.join(CONTESTANTS)}", default="")
+    parser.add_argument("--processes", type=int, help="for each contestant and measure")
+    parser.add_argument("--reference", choices=CONTESTANTS, help="what the ratios are against")
+    parser.add_argument("--output", type=Path, help="the JSON file")
+    options = parser.parse_args()
+    options.only = chosen(parser, options.only, list(measures.ALL))
+    options.contestants = chosen(parser, options.contestants, list(CONTESTANTS))
+    options.processes = options.processes or (3 if options.quick else 7)
+    if options.processes < 1:
+        parser.error("--processes must be at least 1")
+    return options
+
+
+def chosen(parser: argparse.ArgumentParser, text: str, known: list[str]) -> list[str]:
+    """The names in `text`, in the order of `known`; all, if it names none."""
+    names = text.split(",") if text else known
+    if unknown := sorted(set(names) - set(known)):
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def make_environments(names: list[str], console: Console) -> dict[str, Path | str]:
+    """The Python of each environment that is needed, or why it cannot be had."""
+    made: dict[str, Path | str] = {}
+    able = [CONTESTANTS[name] for name in names if sys.version_info >= CONTESTANTS[name].minimum]
+    for name in dict.fromkeys(contestant.environment for contestant in able):
+        with console.status(f"making the environment {name!r}"):
+            try:
+                made[name] = environments.MAKERS[name]()
+            except environments.Absent as reason:
+                made[name] = str(reason)
+                console.print(f"[yellow]left out: {reason}[/yellow]", highlight=False)
+    return made
+
+
+def run_once(python: Path | str, measure: str, contestant: str, quick: bool) -> dict[str, Any]:
+    """What child.py printed."""
+    if isinstance(python, str):
+        return {"absent": python}
+    command = [python, HERE / "child.py", measure, contestant, *(["--quick"] * quick)]
+    path = os.pathsep.join([str(HERE), str(environments.CACHE)])  # workers see it, too
+    environment = {**os.environ, "PYTHONPATH": path}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT
+        )
+        return json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return {"error": f"took longer than {TIME_LIMIT} s"}
+    except ValueError:
+        message = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        return {"error": message[0].replace(str(environments.ROOT), "…")}
+
+
+def run_all(options: argparse.Namespace, pythons: dict[str, Path | str], console: Console) -> Runs:
+    """Every measure and contestant, `options.processes` times, in turn."""
+    runs: Runs = {(m, name): [] for m in options.only for name in options.contestants}
+    columns = TextColumn("{task.description:34}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        bar = progress.add_task("", total=len(runs) * options.processes)
+        for _ in range(options.processes):
+            for (measure, name), outcomes in runs.items():
+                progress.update(bar, description=f"{measure}: {name}")
+                # Too old a Python for the contestant makes no environment; child.py says so.
+                python = pythons.get(CONTESTANTS[name].environment, Path(sys.executable))
+                if not any("figures" not in outcome for outcome in outcomes):
+                    outcomes.append(run_once(python, measure, name, options.quick))
+                progress.advance(bar)
+    return runs
+
+
+def main() -> int:
+    options = arguments()
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    machine = results.machine(options.quick, options.processes)
+    if machine["load_at_start"] > 0.5:
+        console.print(f"[yellow]this machine is busy: load {machine['load_at_start']}[/yellow]")
+    environments.build_floor()
+    pythons = make_environments(options.contestants, console)
+    runs = run_all(options, pythons, console)
+
+    everything = results.Results(machine, [])
+    references = [options.reference] if options.reference else ["interpreters", "threads"]
+    for measure in options.only:
+        module = import_module(f"measures.{measure}")
+        rows = [
+            result
+            for name in options.contestants
+            for result in results.collect(measure, name, module.FIGURES, runs[measure, name])
+        ]
+        everything.results += rows
+        for figure in module.FIGURES:
+            of_figure = [row for row in rows if row.figure == figure]
+            console.print(results.table(module.TITLE, of_figure, references))
+        for reason in results.reasons(rows):
+            console.print(f"[dim]none: {escape(reason)}[/dim]", highlight=False)
+        console.print()
+    mode = "-quick" if options.quick else ""
+    name = f"{machine['python']}-{machine['commit']}{mode}.json"
+    path = options.output or results.FOLDER / name
+    everything.save(path)
+    console.print(f"written to {os.path.relpath(path)}", highlight=False)
+    ours = {"tagged", "untagged"}
+    return any(r.contestant in ours and not r.processes for r in everything.results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
