@@ -35,10 +35,10 @@ pip := $(CURDIR)/$(BIN)/python -W ignore -m pip
 mesons  := meson.build meson.options pyproject.toml $(wildcard src/*/meson.build tests/*/meson.build)
 sources := $(mesons) $(shell find src aiointerpreters -name '*.[ch]' -o -name '*.py' -o -name '*.pyi' \
                              -o -name py.typed -o -name meson.build)
-c_files := $(wildcard src/*/*.[ch] tests/core/*.[ch] tests/fuzz/*.[ch])
+c_files := $(wildcard src/*/*.[ch] tests/core/*.[ch] tests/fuzz/*.[ch] benchmarks/*.c)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-py test-cpython core tsan asan fuzz leaks bench lint format dev install \
+.PHONY: help demo test test-py test-cpython core tsan asan fuzz leaks bench bench-compare lint format dev install \
         sdist sdist-check clean distclean
 .NOTPARALLEL:
 
@@ -82,8 +82,10 @@ demo: $(VENV)/.installed ## sums and a crawl: serial, threads, interpreters
 	$(BIN)/python examples/sums.py
 	$(BIN)/python examples/crawl.py
 
-bench: $(VENV)/.installed ## the benchmarks against the executors of the standard library
-	$(BIN)/python benchmarks/run.py
+bench: $(VENV)/.installed ## every executor in turn; ARGS='--quick --only submit' and the like
+	$(BIN)/python benchmarks/run.py $(ARGS)
+bench-compare: $(VENV)/.installed ## ratios of two results: A=one.json B=other.json
+	$(BIN)/python benchmarks/compare.py $(A) $(B)
 
 # --- tests -------------------------------------------------------------------------------------
 

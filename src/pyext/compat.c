@@ -1,5 +1,10 @@
 #include "compat.h"
 
+#include "../os/os.h"
+
+#include <stdint.h>
+#include <string.h>
+
 PyThreadState *
 compat_new_interpreter(const char **why)
 {
@@ -70,4 +75,80 @@ bool
 compat_has_future_snapshot(void)
 {
     return PY_VERSION_HEX >= 0x030F0000;
+}
+
+/* -- fork -- */
+
+/* The beginning of CPython's description of its own layout for debuggers, the first member of
+ * _PyRuntime (pycore_debug_offsets.h; the same from 3.13 to 3.15). */
+struct debug_offsets {
+    char cookie[8];
+    uint64_t version;
+    uint64_t free_threaded;
+    struct {
+        uint64_t size;
+        uint64_t finalizing;
+        uint64_t interpreters_head;
+    } runtime;
+    struct {
+        uint64_t size;
+        uint64_t id;
+        uint64_t next;
+    } interpreter;
+};
+
+PyAPI_DATA(struct pyruntimestate) _PyRuntime;
+
+/* Where the runtime's list of interpreters begins, and where it goes on; constant once guarded. */
+static struct {
+    PyInterpreterState **head;
+    size_t next;
+    PyInterpreterState *main;
+} interpreters;
+
+static PyInterpreterState **
+next_of(PyInterpreterState *interpreter)
+{
+    return (PyInterpreterState **)((char *)interpreter + interpreters.next);
+}
+
+/* Whether the list as we read it is the one that the API walks. */
+static bool
+layout_is_right(void)
+{
+    PyInterpreterState *mine = *interpreters.head;
+    PyInterpreterState *theirs = PyInterpreterState_Head();
+    for (int steps = 0; steps < 10000 && mine == theirs; steps++) {
+        if (mine == NULL) {
+            return true;
+        }
+        mine = *next_of(mine);
+        theirs = PyInterpreterState_Next(theirs);
+    }
+    return false;
+}
+
+/* Runs in the child before CPython does anything there; main is the last of the list. */
+static void
+forget_interpreters(void)
+{
+    *interpreters.head = interpreters.main;
+    *next_of(interpreters.main) = NULL;
+}
+
+bool
+compat_guard_fork(void)
+{
+    const struct debug_offsets *offsets = (const struct debug_offsets *)&_PyRuntime;
+    if (memcmp(offsets->cookie, "xdebugpy", sizeof(offsets->cookie)) != 0 ||
+        offsets->version >> 16 != (unsigned long)PY_VERSION_HEX >> 16 ||
+        offsets->runtime.interpreters_head >= offsets->runtime.size ||
+        offsets->interpreter.next >= offsets->interpreter.size) {
+        return false;
+    }
+    interpreters.head =
+        (PyInterpreterState **)((char *)&_PyRuntime + offsets->runtime.interpreters_head);
+    interpreters.next = offsets->interpreter.next;
+    interpreters.main = PyInterpreterState_Main();
+    return layout_is_right() && os_at_fork(NULL, NULL, forget_interpreters) == 0;
 }

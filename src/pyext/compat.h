@@ -33,4 +33,10 @@ int compat_prepare_main(void);
 /* Whether Future._get_snapshot() exists (3.15). */
 bool compat_has_future_snapshot(void);
 
+/* Has the child of every fork forget the interpreters that it inherited, which have no threads there
+ * any more: without that CPython crashes in the child (gh-101437, gh-139759). What they own leaks in
+ * the child. Once in the process, from the main interpreter; false: the layout of this Python is not
+ * the one that is known, or the platform refuses, and nothing was done. */
+bool compat_guard_fork(void);
+
 #endif

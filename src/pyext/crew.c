@@ -18,6 +18,9 @@ static struct {
     atomic_uint generation; /* of forks; written in a child before it has other threads */
 } registry;
 
+/* The crew that the calling thread works for. */
+static _Thread_local const struct crew *joined_crew;
+
 /* -- fork: all locks are held across it, the registry's first -- */
 
 static void
@@ -47,6 +50,7 @@ after_fork_in_child(void)
 {
     each_pool(pool_after_fork_in_child);
     os_mutex_init(&registry.lock);
+    joined_crew = NULL; /* a worker that forks is the child's main thread, and no worker there */
     atomic_fetch_add_explicit(&registry.generation, 1, memory_order_relaxed);
 }
 
@@ -194,8 +198,6 @@ crew_clear(struct crew *crew)
 }
 
 /* -- workers -- */
-
-static _Thread_local const struct crew *joined_crew;
 
 bool
 crew_is_joined(const struct crew *crew)

@@ -93,6 +93,21 @@ import_functools(struct state *state)
     return state->partial_type == NULL || state->cache_type == NULL || result < 0 ? -1 : 0;
 }
 
+/* Once: handlers of forks cannot be taken back, and a second set would do no more. */
+static int
+guard_fork(void)
+{
+    static bool guarded;
+    if (!guarded && !compat_guard_fork()) {
+        return PyErr_WarnEx(PyExc_RuntimeWarning,
+                            "aiointerpreters does not know the layout of this Python: a process "
+                            "that forks while interpreters are alive loses the child",
+                            2);
+    }
+    guarded = true;
+    return 0;
+}
+
 static int
 make_executor_types(struct state *state)
 {
@@ -104,7 +119,8 @@ make_executor_types(struct state *state)
     if (!state->is_main) {
         return 0;
     }
-    if (compat_prepare_main() < 0 || interp_note_module_file(state->module) < 0) {
+    if (compat_prepare_main() < 0 || guard_fork() < 0 ||
+        interp_note_module_file(state->module) < 0) {
         return -1;
     }
     return register_exit(state);
