@@ -71,6 +71,22 @@ moves(void)
     check_move(fstate_notify_quietly, FSTATE_CANCELLED, FSTATE_CANCELLED_AND_NOTIFIED, true);
 }
 
+/* Unlike the worker's end: from PENDING too, and whoever observes. */
+static void
+finishing_by_hand(void)
+{
+    for (unsigned state = 0; state < STATES; state++) {
+        bool moves = state == FSTATE_PENDING || state == FSTATE_RUNNING;
+        for (unsigned flags = 0; flags <= FSTATE_OBSERVED; flags += FSTATE_OBSERVED) {
+            fstate self = made(state | flags);
+            CHECK_EQ(fstate_finish(&self), moves);
+            CHECK_EQ(fstate_get(&self), moves ? FSTATE_FINISHED : state);
+            CHECK_EQ(fstate_is_observed(&self), flags != 0);
+            CHECK(!moves || !fstate_finish(&self)); /* once */
+        }
+    }
+}
+
 static void
 ending_by_hand(void)
 {
@@ -246,6 +262,20 @@ cancelling_wakes_all_who_wait(void)
     wake_with(fstate_cancel);
 }
 
+static bool
+finish_observed(fstate *self)
+{
+    fstate_observe(self);
+    return fstate_finish(self);
+}
+
+static void
+finishing_by_hand_wakes_all_who_wait(void)
+{
+    wake_with(fstate_finish);
+    wake_with(finish_observed);
+}
+
 static void
 ending_by_hand_wakes_all_who_wait(void)
 {
@@ -350,6 +380,42 @@ finishing_against_observing(void)
         CHECK_EQ(the_race.left_by[round][1], quiet ? FSTATE_FINISHED : FSTATE_RUNNING);
         CHECK_EQ(fstate_get(&the_race.states[round]), FSTATE_FINISHED);
         CHECK(fstate_is_observed(&the_race.states[round]));
+    }
+}
+
+static void
+try_finish_by_hand(struct race *race, unsigned round)
+{
+    race->left_by[round][0] = fstate_finish(&race->states[round]);
+}
+
+static void
+try_run(struct race *race, unsigned round)
+{
+    fstate *self = &race->states[round];
+    race->left_by[round][1] = fstate_start(self) && fstate_finish_quietly(self);
+}
+
+/* A worker and somebody who sets a result by hand: one of them has the right to publish. */
+static void
+finishing_by_hand_against_running(void)
+{
+    run_race(&the_race, FSTATE_PENDING, try_finish_by_hand, try_run);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        CHECK_EQ(the_race.left_by[round][0] + the_race.left_by[round][1], 1);
+        CHECK_EQ(fstate_get(&the_race.states[round]), FSTATE_FINISHED);
+    }
+}
+
+static void
+finishing_by_hand_against_cancelling(void)
+{
+    run_race(&the_race, FSTATE_PENDING, try_finish_by_hand, try_cancel);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        bool finished = the_race.left_by[round][0];
+        CHECK_EQ(finished + the_race.left_by[round][1], 1);
+        CHECK_EQ(fstate_get(&the_race.states[round]),
+                 finished ? FSTATE_FINISHED : FSTATE_CANCELLED);
     }
 }
 
@@ -470,15 +536,19 @@ main(void)
     RUN(a_new_one_is_pending);
     RUN(reading);
     RUN(moves);
+    RUN(finishing_by_hand);
     RUN(ending_by_hand);
     RUN(observing_tells_when);
     RUN(waiting_for_what_is_done);
     RUN(deadlines);
     RUN(finishing_wakes_all_who_wait);
     RUN(cancelling_wakes_all_who_wait);
+    RUN(finishing_by_hand_wakes_all_who_wait);
     RUN(ending_by_hand_wakes_all_who_wait);
     RUN(starting_against_cancelling);
     RUN(finishing_against_observing);
+    RUN(finishing_by_hand_against_running);
+    RUN(finishing_by_hand_against_cancelling);
     RUN(notifying_against_observing);
     RUN(finishing_against_parking);
     RUN(the_waiter_may_free_it);

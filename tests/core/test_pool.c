@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include "core/pool.h"
 
@@ -441,7 +442,137 @@ one_of_two_workers_fails(void)
     pool_unmake(&pool);
 }
 
-/* -- draining -- */
+/* -- a worker that waits in a thread of its own -- */
+
+struct waiter {
+    struct pool *pool;
+    struct worker worker;
+    struct job *got;
+    os_thread thread;
+};
+
+static void
+wait_in_thread(void *argument)
+{
+    struct waiter *waiter = argument;
+    waiter->got = pool_wait(waiter->pool, &waiter->worker);
+}
+
+static unsigned
+parked(struct pool *pool)
+{
+    os_mutex_lock(&pool->lock);
+    unsigned count = pool->parked_count;
+    os_mutex_unlock(&pool->lock);
+    return count;
+}
+
+/* The worker has been given NULL. Returns when it has parked. */
+static void
+park(struct waiter *waiter)
+{
+    CHECK_EQ(os_thread_start(&waiter->thread, wait_in_thread, waiter), 0);
+    while (parked(waiter->pool) == 0) {
+        sched_yield();
+    }
+}
+
+/* One worker has parked while another one is being started, so the job that comes then wakes nobody.
+ * When the start fails, the job is for the one that parked. */
+static void
+check_failed_start_wakes(bool slotted)
+{
+    struct pool pool;
+    struct waiter waiter = {.pool = &pool};
+    struct job jobs[3] = {PLAIN, PLAIN, made(slotted)};
+    pool_make(&pool, 2, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(&pool, &waiter.worker);
+    CHECK(pool_take(&pool, &waiter.worker) == &jobs[0]);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_START_WORKER); /* slow to come */
+    CHECK(pool_take(&pool, &waiter.worker) == &jobs[1]);
+    CHECK(pool_take(&pool, &waiter.worker) == NULL);
+    park(&waiter);
+    CHECK_EQ(pool_submit(&pool, &jobs[2]), POOL_QUEUED);
+    CHECK_EQ(parked(&pool), 1);
+    CHECK(pool_worker_failed(&pool));
+    os_thread_join(&waiter.thread);
+    CHECK(waiter.got == &jobs[2]);
+    CHECK_EQ(pool_workers(&pool), 1);
+    CHECK(pool_take(&pool, &waiter.worker) == NULL);
+    depart(&pool, &waiter.worker);
+    pool_unmake(&pool);
+}
+
+static void
+a_failed_start_wakes_who_relied_on_it(void)
+{
+    check_failed_start_wakes(false);
+    check_failed_start_wakes(true);
+}
+
+/* -- stealing and draining -- */
+
+static void
+stealing_takes_the_oldest(void)
+{
+    enum { COUNT = 20 };
+    struct pool pool;
+    struct worker worker;
+    struct job jobs[COUNT];
+    uint32_t seed = 11;
+    pool_make(&pool, 1, 1);
+    CHECK(pool_steal(&pool) == NULL);
+    for (int i = 0; i < COUNT; i++) {
+        jobs[i] = made(random_next(&seed) % 2 == 0);
+        pool_submit(&pool, &jobs[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        CHECK(pool_steal(&pool) == &jobs[i]);
+        CHECK(!list_is_linked(&jobs[i].node));
+        CHECK_EQ(pool_pending(&pool), COUNT - 1 - i);
+    }
+    CHECK(pool_steal(&pool) == NULL);
+    pool_join(&pool, &worker);
+    CHECK(pool_take(&pool, &worker) == NULL); /* came for nothing */
+    CHECK_EQ(pool_idle(&pool), 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_QUEUED);
+    CHECK(pool_wait(&pool, &worker) == &jobs[0]);
+    CHECK(pool_take(&pool, &worker) == NULL);
+    depart(&pool, &worker);
+    pool_unmake(&pool);
+}
+
+/* A worker may park in a closed pool because what is pending waits for a slot. */
+static void
+stealing_the_last_job_of_a_closed_pool_lets_workers_leave(void)
+{
+    struct pool pool;
+    struct worker holder;
+    struct waiter waiter = {.pool = &pool};
+    struct job jobs[4] = {SLOTTED, PLAIN, SLOTTED, SLOTTED};
+    pool_make(&pool, 2, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_START_WORKER);
+    pool_join(&pool, &holder);
+    pool_join(&pool, &waiter.worker);
+    CHECK(pool_take(&pool, &holder) == &jobs[0]);
+    CHECK(pool_take(&pool, &waiter.worker) == &jobs[1]);
+    CHECK_EQ(pool_submit(&pool, &jobs[2]), POOL_QUEUED);
+    CHECK_EQ(pool_submit(&pool, &jobs[3]), POOL_QUEUED);
+    CHECK(pool_take(&pool, &waiter.worker) == NULL);
+    pool_close(&pool);
+    park(&waiter);
+    CHECK(pool_steal(&pool) == &jobs[2]);
+    CHECK_EQ(parked(&pool), 1); /* not yet the last */
+    CHECK(pool_steal(&pool) == &jobs[3]);
+    os_thread_join(&waiter.thread);
+    CHECK(waiter.got == NULL);
+    pool_leave(&pool, &waiter.worker);
+    CHECK(pool_take(&pool, &holder) == NULL);
+    depart(&pool, &holder);
+    pool_unmake(&pool);
+}
 
 static void
 draining_gives_all_oldest_first(void)
@@ -487,6 +618,156 @@ a_closed_pool_finishes_what_is_pending(void)
     CHECK(pool_take(&pool, &worker) == NULL);
     depart(&pool, &worker);
     pool_unmake(&pool);
+}
+
+/* -- fork -- */
+
+/* In the child; in the parent, after the child has ended well. */
+static bool
+fork_with(struct pool *pool)
+{
+    pool_before_fork(pool);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        check_limit(60); /* alarms are not inherited */
+        pool_after_fork_in_child(pool);
+        return true;
+    }
+    pool_after_fork_in_parent(pool);
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    return false;
+}
+
+static void
+check_is_as_new(struct pool *pool)
+{
+    CHECK_EQ(pool_pending(pool), 0);
+    CHECK_EQ(pool_workers(pool), 0);
+    CHECK_EQ(pool_idle(pool), 0);
+    CHECK(pool_steal(pool) == NULL);
+    CHECK_EQ(pool_await_workers(pool, OS_FOREVER), OS_WOKEN);
+}
+
+/* Workers, jobs and interpreters of the parent are none of the child's; its pool takes jobs. */
+static void
+use_in_child(struct pool *pool)
+{
+    struct worker worker;
+    struct job jobs[2] = {SLOTTED, PLAIN};
+    int resource;
+    check_is_as_new(pool);
+    CHECK_EQ(pool_submit(pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(pool, &worker);
+    run_slotted(pool, &worker, &jobs[0], &resource); /* its slot is empty */
+    CHECK_EQ(pool_submit(pool, &jobs[1]), POOL_START_WORKER);
+    CHECK(pool_worker_failed(pool));
+    CHECK(pool_take(pool, &worker) == &jobs[1]);
+    CHECK(pool_take(pool, &worker) == NULL);
+    depart(pool, &worker);
+    pool_unmake(pool);
+}
+
+/* At the fork: one worker busy at its interpreter, one parked, one being started, two jobs. */
+static void
+a_forked_pool_is_empty_in_the_child(void)
+{
+    struct pool pool;
+    struct worker home;
+    struct waiter waiter = {.pool = &pool};
+    struct job jobs[5] = {SLOTTED, PLAIN, PLAIN, SLOTTED, PLAIN};
+    int resource;
+    pool_make(&pool, 3, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_join(&pool, &home);
+    run_slotted(&pool, &home, &jobs[0], &resource);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_START_WORKER);
+    pool_join(&pool, &waiter.worker);
+    CHECK(pool_take(&pool, &waiter.worker) == &jobs[1]);
+    CHECK_EQ(pool_submit(&pool, &jobs[2]), POOL_START_WORKER);
+    CHECK(pool_take(&pool, &waiter.worker) == &jobs[2]);
+    CHECK(pool_take(&pool, &waiter.worker) == NULL);
+    park(&waiter);
+    CHECK_EQ(pool_submit(&pool, &jobs[3]), POOL_QUEUED);
+    CHECK_EQ(pool_submit(&pool, &jobs[4]), POOL_QUEUED);
+    if (fork_with(&pool)) {
+        use_in_child(&pool);
+        _exit(0);
+    }
+    CHECK_EQ(pool_pending(&pool), 2); /* in the parent all is as it was */
+    CHECK_EQ(pool_workers(&pool), 3);
+    CHECK(pool_worker_failed(&pool));
+    os_thread_join(&waiter.thread);
+    CHECK(waiter.got == &jobs[4]);
+    CHECK(pool_take(&pool, &home) == &jobs[3]);
+    CHECK(home.slot->resource == &resource);
+    CHECK(pool_take(&pool, &home) == NULL);
+    CHECK(pool_take(&pool, &waiter.worker) == NULL);
+    depart(&pool, &home);
+    depart(&pool, &waiter.worker);
+    pool_unmake(&pool);
+}
+
+static void
+a_closed_pool_stays_closed_in_the_child(void)
+{
+    struct pool pool;
+    struct job jobs[2] = {PLAIN, PLAIN};
+    pool_make(&pool, 1, 1);
+    CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
+    pool_close(&pool);
+    if (fork_with(&pool)) {
+        check_is_as_new(&pool);
+        CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_CLOSED);
+        _exit(0);
+    }
+    CHECK(pool_steal(&pool) == &jobs[0]);
+    CHECK(!pool_worker_failed(&pool));
+    pool_unmake(&pool);
+}
+
+struct traffic {
+    struct pool pool;
+    atomic_bool over;
+};
+
+static void
+submit_and_steal(void *argument)
+{
+    struct traffic *traffic = argument;
+    struct job jobs[3] = {PLAIN, SLOTTED, PLAIN};
+    while (!atomic_load(&traffic->over)) {
+        for (int i = 0; i < 3; i++) {
+            if (pool_submit(&traffic->pool, &jobs[i]) == POOL_START_WORKER) {
+                pool_worker_failed(&traffic->pool);
+            }
+        }
+        for (int i = 0; i < 3; i++) {
+            CHECK(pool_steal(&traffic->pool) == &jobs[i]);
+        }
+    }
+}
+
+/* The lock is held across the fork: the child finds neither a lock that nobody gives back, nor lists
+ * that another thread was changing. */
+static void
+forking_amid_traffic(void)
+{
+    static struct traffic traffic;
+    os_thread thread;
+    pool_make(&traffic.pool, 2, 1);
+    CHECK_EQ(os_thread_start(&thread, submit_and_steal, &traffic), 0);
+    for (int round = 0; round < 50; round++) {
+        if (fork_with(&traffic.pool)) {
+            use_in_child(&traffic.pool);
+            _exit(0);
+        }
+    }
+    atomic_store(&traffic.over, true);
+    os_thread_join(&thread);
+    pool_unmake(&traffic.pool);
 }
 
 /* -- waits -- */
@@ -960,8 +1241,14 @@ main(void)
     RUN(staying_busy_breaks_a_promise);
     RUN(the_only_worker_fails);
     RUN(one_of_two_workers_fails);
+    RUN(a_failed_start_wakes_who_relied_on_it);
+    RUN(stealing_takes_the_oldest);
+    RUN(stealing_the_last_job_of_a_closed_pool_lets_workers_leave);
     RUN(draining_gives_all_oldest_first);
     RUN(a_closed_pool_finishes_what_is_pending);
+    RUN(a_forked_pool_is_empty_in_the_child);
+    RUN(a_closed_pool_stays_closed_in_the_child);
+    RUN(forking_amid_traffic);
     RUN(reclaiming_waits_for_the_lessee);
     RUN(awaiting_workers_has_a_deadline);
 #ifndef OS_FORCE_PORTABLE

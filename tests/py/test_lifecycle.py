@@ -1,6 +1,7 @@
 """Shutdown, collection and the end of the process: accepted work is done, nothing is left."""
 
 import gc
+import random
 import sys
 import threading
 import weakref
@@ -10,6 +11,7 @@ import jobs
 import pytest
 from harness import (
     TIMEOUT,
+    Gate,
     assert_ok,
     in_thread,
     interpreters,
@@ -265,8 +267,6 @@ def test_collected_executor_stops_its_workers(tag):
 
 @both
 def test_collected_executor_does_its_pending_work(tag, rack):
-    from harness import Gate
-
     rack.append(gate := Gate())
     executor = InterpreterThreadPoolExecutor(1)
     futures = [executor.submit(tag(jobs.pass_gate), *gate.args, n) for n in range(5)]
@@ -306,6 +306,44 @@ def test_future_does_not_keep_the_executor(tag):
     gc.collect()
     assert_ended(threads)
     assert future.result() == 1
+
+
+@both
+def test_executor_dropped_in_a_callback(tag, rack):
+    """Its last reference goes in its own worker."""
+    rack.append(gate := Gate())
+    executors = [InterpreterThreadPoolExecutor(1)]
+    dropped = threading.Event()
+
+    def drop(_):
+        executors.clear()
+        gc.collect()
+        dropped.set()
+
+    future = executors[0].submit(tag(jobs.pass_gate), *gate.args, "value")
+    threads = executors[0]._threads
+    future.add_done_callback(drop)
+    gate.open()
+    assert dropped.wait(TIMEOUT)
+    assert future.result(TIMEOUT) == "value"
+    assert_ended(threads)
+
+
+def test_thread_that_a_task_leaves_in_its_interpreter(gate):
+    """The interpreter ends when the task's thread has ended, and the shutdown waits for it."""
+
+    def leave(started, opened):
+        import threading
+
+        threading.Thread(target=jobs.pass_gate, args=(started, opened)).start()
+
+    executor = InterpreterThreadPoolExecutor(1)
+    executor.submit(interpreter(leave), *gate.args).result(TIMEOUT)
+    gate.wait_started()
+    gate.open()
+    executor.shutdown(wait=True)
+    assert gate.listen() == "SE"
+    wait_until(lambda: interpreters() == set(), "the interpreter ends")
 
 
 def test_idle_worker_keeps_nothing_of_its_last_task(executor):
@@ -390,6 +428,105 @@ def test_created_and_shut_down_in_another_thread():
 
     assert in_thread(life) == 3
     assert interpreters() == set()
+
+
+# --- everything at once --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_everything_at_once(seed):
+    """Threads submit, cancel, wait and drop at random; each future ends as it should."""
+    chance = random.Random(seed)
+    executor = InterpreterThreadPoolExecutor(3, max_interpreters=2)
+    wrong = []
+
+    def check(future, expected):
+        try:
+            result = future.result(TIMEOUT)
+        except CancelledError:
+            result = "cancelled"
+        except ValueError as error:
+            result = str(error)
+        if result not in expected:
+            wrong.append((result, expected))
+
+    def life(random):
+        pending = []
+        for n in range(400):
+            tag = random.choice([interpreter, lambda function: function])
+            match random.randrange(6):
+                case 0:
+                    future = executor.submit(tag(jobs.raise_value_error), str(n))
+                    expected = [str(n)]
+                case 1:
+                    view = memoryview(bytearray([n % 256]) * 100)
+                    future, expected = executor.submit(tag(sum), view), [n % 256 * 100]
+                case 2:
+                    future = executor.submit(tag(jobs.move), jobs.Point(n, 1), 1)
+                    expected = [jobs.Point(n + 1, 1)]
+                case _:
+                    future, expected = executor.submit(tag(jobs.add), n, 1), [n + 1]
+            match random.randrange(8):
+                case 0:
+                    if future.cancel():
+                        expected = ["cancelled"]
+                case 1:
+                    future.add_done_callback(lambda done: done.done() or wrong.append(done))
+                case 2:
+                    check(future, expected)
+                case 3:
+                    continue  # dropped
+                case 4:
+                    wait([future, *(other for other, _ in pending[-3:])], TIMEOUT)
+            pending.append((future, expected))
+        for future, expected in pending:
+            check(future, expected)
+
+    lives = [random.Random(chance.random()) for _ in range(4)]
+    threads = [threading.Thread(target=life, args=(one,)) for one in lives]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * TIMEOUT)
+        assert not thread.is_alive()
+    executor.shutdown(wait=True)
+    assert wrong == []
+    assert_ended(executor._threads)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shutdown_in_the_middle_of_everything(seed):
+    """What was accepted ends, with a result or cancelled; what comes later is refused."""
+    executor = InterpreterThreadPoolExecutor(3, max_interpreters=2)
+    accepted, refusals, enough = [], [], threading.Event()
+
+    def submit_until_refused():
+        for n in range(100_000):
+            tag = interpreter if n % 2 else lambda function: function
+            try:
+                accepted.append((executor.submit(tag(jobs.add), n, 1), n + 1))
+            except RuntimeError as error:
+                refusals.append(str(error))
+                return
+            if len(accepted) > 200:
+                enough.set()
+
+    threads = [threading.Thread(target=submit_until_refused) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert enough.wait(TIMEOUT)
+    executor.shutdown(wait=seed % 2 == 0, cancel_futures=seed >= 2)
+    for thread in threads:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+    assert refusals == ["cannot schedule new futures after shutdown"] * 3
+    assert wait([future for future, _ in accepted], TIMEOUT).not_done == set()
+    for future, expected in accepted:
+        if future.cancelled():
+            assert seed >= 2
+        else:
+            assert future.result() == expected
+    assert_ended(executor._threads)
 
 
 # --- the end of the process ----------------------------------------------------------------------

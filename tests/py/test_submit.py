@@ -9,7 +9,7 @@ import jobs
 import pytest
 from harness import TIMEOUT
 
-from aiointerpreters.executors import interpreter
+from aiointerpreters.executors import InterpreterThreadPoolExecutor, interpreter
 
 both = pytest.mark.parametrize("tag", [lambda f: f, interpreter], ids=["untagged", "tagged"])
 
@@ -168,6 +168,79 @@ def test_submit_from_a_done_callback(executor):
     executor.submit(interpreter(jobs.add), 1, 1).add_done_callback(first)
     assert done.wait(TIMEOUT)
     assert results == [3]
+
+
+class Reenters:
+    """Calls back as it is pickled, in the middle of a submit."""
+
+    def __init__(self, call):
+        self.call = call
+
+    def __reduce__(self):
+        return int, (self.call(),)
+
+
+def test_submit_while_an_argument_is_pickled(executor):
+    inner = Reenters(lambda: executor.submit(interpreter(jobs.add), 1, 2).result(TIMEOUT))
+    assert executor.submit(interpreter(jobs.identity), inner).result(TIMEOUT) == 3
+
+
+def test_shutdown_while_an_argument_is_pickled(pool):
+    executor = pool(1)
+    executor.submit(interpreter(jobs.add), 1).result(TIMEOUT)
+    inner = Reenters(lambda: executor.shutdown() or 3)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(interpreter(jobs.identity), inner)
+
+
+def test_executor_dropped_while_an_argument_is_pickled():
+    executors = [InterpreterThreadPoolExecutor(1)]
+    inner = Reenters(lambda: executors.clear() or 3)
+    assert executors[0].submit(interpreter(jobs.identity), inner).result(TIMEOUT) == 3
+
+
+def test_submit_and_result_near_the_limit_of_recursion(executor):
+    """Whatever the depth at which Python gives up: a RecursionError or the right result."""
+
+    def at_depth(levels, function, *args):
+        return at_depth(levels - 1, function, *args) if levels else function(*args)
+
+    outcomes = set()
+    for levels in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit()):
+        try:
+            future = at_depth(levels, executor.submit, interpreter(jobs.nest), 20)
+            outcomes.add(jobs.depth(at_depth(levels, future.result, TIMEOUT)))
+        except RecursionError:
+            outcomes.add("too deep")
+    assert outcomes in ({20}, {20, "too deep"})
+    assert executor.submit(interpreter(jobs.add), 1, 1).result(TIMEOUT) == 2
+
+
+@both
+def test_thread_that_cannot_be_started(pool, tag, monkeypatch):
+    executor = pool(2)
+
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            executor.submit(tag(jobs.add), 1)
+    assert executor.submit(tag(jobs.add), 2).result(TIMEOUT) == 2
+    assert len(executor._threads) == 1
+
+
+def test_inside_an_interpreter_it_says_that_it_does_not_work(executor):
+    def inner():
+        from aiointerpreters import InterpreterThreadPoolExecutor
+
+        with InterpreterThreadPoolExecutor(1) as executor:
+            executor.submit(len, "text")
+
+    error = executor.submit(interpreter(inner)).exception(TIMEOUT)
+    assert isinstance(error, RuntimeError)
+    assert "main interpreter only" in str(error)
 
 
 def test_two_executors_at_once(pool):

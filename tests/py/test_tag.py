@@ -13,6 +13,7 @@ import pickle
 import threading
 import weakref
 
+import counting
 import jobs
 import pytest
 import tagged_jobs
@@ -222,6 +223,25 @@ def test_many_lambdas_of_one_call_each(shared):
     """Functions come and go: an address that is used again never stands for an old one."""
     for n in range(300):
         assert run(shared, interpreter(eval(f"lambda: {n}"))) == n
+
+
+def test_looked_up_once_in_a_worker_and_never_here(pool):
+    """Per call there is no look-up by name and no pickling of the function."""
+    executor = pool(max_workers=1)
+    tagged = interpreter(counting.counted)
+    assert run(executor, tagged, 1, b=2) == 3
+    before = counting.lookups()
+    for n in range(50):
+        assert run(executor, tagged, n) == n
+    assert counting.lookups() == before
+    assert run(executor, interpreter(counting.lookups)) == 1
+
+
+def test_class_that_is_no_function_is_looked_up_once_too(pool):
+    executor = pool(max_workers=1)
+    tagged = interpreter(jobs.Point)
+    for n in range(20):
+        assert run(executor, tagged, n, 0) == jobs.Point(n, 0)
 
 
 def test_one_function_tagged_again_and_again(shared):
