@@ -750,8 +750,31 @@ submit_and_steal(void *argument)
     }
 }
 
-/* The lock is held across the fork: the child finds neither a lock that nobody gives back, nor lists
- * that another thread was changing. */
+/* The lock is held from before the fork until after it: nobody else changes anything. */
+static void
+nothing_changes_during_a_fork(void)
+{
+    static struct traffic traffic;
+    struct pool *pool = &traffic.pool;
+    os_thread thread;
+    pool_make(pool, 2, 1);
+    CHECK_EQ(os_thread_start(&thread, submit_and_steal, &traffic), 0);
+    for (int round = 0; round < 200; round++) {
+        pool_before_fork(pool);
+        uint64_t number = pool->next_number;
+        for (int turn = 0; turn < 20; turn++) {
+            sched_yield();
+        }
+        CHECK_EQ(pool->next_number, number);
+        pool_after_fork_in_parent(pool);
+    }
+    atomic_store(&traffic.over, true);
+    os_thread_join(&thread);
+    pool_unmake(pool);
+}
+
+/* The child finds neither a lock that nobody gives back, nor lists that another thread was
+ * changing. */
 static void
 forking_amid_traffic(void)
 {
@@ -1248,6 +1271,7 @@ main(void)
     RUN(a_closed_pool_finishes_what_is_pending);
     RUN(a_forked_pool_is_empty_in_the_child);
     RUN(a_closed_pool_stays_closed_in_the_child);
+    RUN(nothing_changes_during_a_fork);
     RUN(forking_amid_traffic);
     RUN(reclaiming_waits_for_the_lessee);
     RUN(awaiting_workers_has_a_deadline);

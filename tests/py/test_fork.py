@@ -47,10 +47,10 @@ def exit_code(pid):
 """
 
 
-def run_forking(folder, source, *arguments):
+def run_forking(folder, source, *arguments, before=""):
     """As run_script, without its watchdog: the child would wait for the thread of that one."""
     script = folder / "script.py"
-    script.write_text(FORKING + textwrap.dedent(source))
+    script.write_text(FORKING + textwrap.dedent(before) + textwrap.dedent(source))
     return run_python(script, *arguments)
 
 
