@@ -101,7 +101,7 @@ future_exception(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
 static PyObject *
 future_cancel(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    int cancelled = future_try_cancel(state_of(self), self, false);
+    int cancelled = future_try_cancel(state_of(self), self);
     return cancelled < 0 ? NULL : PyBool_FromLong(cancelled);
 }
 

@@ -42,7 +42,7 @@ void future_log_callback_error(struct state *state, PyObject *self);
 int future_invoke_done_callbacks(struct state *state, PyObject *self, bool in_worker);
 
 /* 1: it is cancelled; 0: it cannot be any more; -1 with an exception of a callback. */
-int future_try_cancel(struct state *state, PyObject *self, bool in_worker);
+int future_try_cancel(struct state *state, PyObject *self);
 
 /* -- future_outcome -- */
 

@@ -220,7 +220,7 @@ future_fail(struct state *state, struct task *task, PyObject *exception)
 }
 
 int
-future_try_cancel(struct state *state, PyObject *self, bool in_worker)
+future_try_cancel(struct state *state, PyObject *self)
 {
     FutureData *data = future_data(self);
     PyObject *locked;
@@ -231,7 +231,7 @@ future_try_cancel(struct state *state, PyObject *self, bool in_worker)
     future_unlock(locked, done);
     if (done) {
         task_clear_call(data->task); /* runs destructors, so not under the condition */
-        return future_invoke_done_callbacks(state, self, in_worker) < 0 ? -1 : 1;
+        return future_invoke_done_callbacks(state, self, false) < 0 ? -1 : 1;
     }
     unsigned now = fstate_get(&data->task->state);
     return now == FSTATE_CANCELLED || now == FSTATE_CANCELLED_AND_NOTIFIED;
@@ -242,8 +242,8 @@ future_cancel_pending(struct state *state, struct task *task)
 {
     if (task->future != NULL) {
         PyObject *self = Py_NewRef(task->future);
-        if (future_try_cancel(state, self, true) < 0) {
-            PyErr_WriteUnraisable(self);
+        if (future_try_cancel(state, self) < 0) {
+            forget_error(self); /* of a callback; the others are to be told all the same */
         }
         Py_DECREF(self);
     }

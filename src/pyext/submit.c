@@ -287,6 +287,10 @@ submit_tagged(struct state *state, struct crew *crew, TagObject *tag, struct fla
     struct task *task = NULL;
     lending_collect(state);
     if (crew_prepare_interp_initializer(crew) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+            flat_free(call);
+            return NULL; /* a Ctrl-C says nothing about the initializer */
+        }
         PyObject *cause = PyErr_GetRaisedException();
         crew_break(crew, cause);
         Py_DECREF(cause);

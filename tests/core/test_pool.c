@@ -759,9 +759,10 @@ nothing_changes_during_a_fork(void)
     os_thread thread;
     pool_make(pool, 2, 1);
     CHECK_EQ(os_thread_start(&thread, submit_and_steal, &traffic), 0);
-    for (int round = 0; round < 200; round++) {
+    for (int round = 0; round < 200;) {
         pool_before_fork(pool);
         uint64_t number = pool->next_number;
+        round += number > 0; /* the other thread is there */
         for (int turn = 0; turn < 20; turn++) {
             sched_yield();
         }

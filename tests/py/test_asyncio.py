@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import threading
 import time
 
 import jobs
@@ -41,9 +42,8 @@ def run(factory):
 
 
 def default_is(loop, executor):
-    return loop.run_until_complete(
-        loop.run_in_executor(None, lambda: any(t.is_alive() for t in executor._threads))
-    )
+    thread = loop.run_until_complete(loop.run_in_executor(None, threading.current_thread))
+    return thread in executor._threads
 
 
 def test_of_the_running_loop(factory, pool):

@@ -187,6 +187,36 @@ def test_submit_that_lacks_memory_or_stack(shared, error):
     assert shared.submit(interpreter(jobs.identity), [5]).result(TIMEOUT) == [5]
 
 
+def test_initializer_whose_sending_is_interrupted(pool):
+    """The first tagged submit sends the initializer; a Ctrl-C then breaks nothing."""
+    disturb = press_ctrl_c
+
+    def disturb_once():
+        nonlocal disturb
+        once, disturb = disturb, lambda: None
+        once()
+
+    initargs = (Disturbed(disturb_once),)
+    executor = pool(1, initializer=interpreter(jobs.identity), initargs=initargs)
+    with pytest.raises(KeyboardInterrupt):
+        executor.submit(interpreter(jobs.add), 1, 2)
+    assert executor.submit(interpreter(jobs.add), 1, 2).result(TIMEOUT) == 3
+
+
+def test_callback_of_a_cancelled_future_that_is_interrupted(pool, gate):
+    """Ctrl-C while shutdown() cancels: all are told, and the caller learns of it."""
+    executor = pool(1)
+    executor.submit(jobs.pass_gate, *gate.args, None)
+    gate.wait_started()
+    futures = [executor.submit(jobs.add, 1, 2) for _ in range(3)]
+    futures[0].add_done_callback(lambda _: press_ctrl_c())
+    with pytest.raises(KeyboardInterrupt):
+        executor.shutdown(wait=False, cancel_futures=True)
+        threading.Event().wait(TIMEOUT)  # where it arrives, if not before
+    assert len(wait(futures, TIMEOUT).done) == 3
+    gate.open()
+
+
 @pytest.mark.parametrize("tagged", [False, True], ids=["untagged", "tagged"])
 def test_map_that_is_interrupted(pool, gate, tagged):
     """As for one submit; what was submitted before is cancelled or done."""
