@@ -210,9 +210,13 @@ def test_callback_of_a_cancelled_future_that_is_interrupted(pool, gate):
     gate.wait_started()
     futures = [executor.submit(jobs.add, 1, 2) for _ in range(3)]
     futures[0].add_done_callback(lambda _: press_ctrl_c())
-    with pytest.raises(KeyboardInterrupt):
+
+    def shut_down():
         executor.shutdown(wait=False, cancel_futures=True)
         threading.Event().wait(TIMEOUT)  # where it arrives, if not before
+
+    with pytest.raises(KeyboardInterrupt):
+        shut_down()
     assert len(wait(futures, TIMEOUT).done) == 3
     gate.open()
 
