@@ -92,13 +92,14 @@ fstate_notify_quietly(fstate *self)
     return move(self, FSTATE_CANCELLED, FSTATE_CANCELLED_AND_NOTIFIED, FSTATE_OBSERVED);
 }
 
-void
+unsigned
 fstate_end(fstate *self, unsigned state)
 {
     unsigned from;
     do {
         from = fstate_get(self);
     } while (!move(self, from, state, 0));
+    return from;
 }
 
 unsigned

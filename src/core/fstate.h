@@ -63,8 +63,8 @@ bool fstate_finish(fstate *self);
 bool fstate_notify_quietly(fstate *self);
 
 /* Any state → `state`, flags kept, those parked woken when `state` is a done one. For the holder of
- * the right to publish, and for the setter behind Future._state. */
-void fstate_end(fstate *self, unsigned state);
+ * the right to publish, and for the setter behind Future._state. Returns the state it moved from. */
+unsigned fstate_end(fstate *self, unsigned state);
 
 /* Sets OBSERVED. Returns the state it was set in: when that is a done one, the end may have passed
  * without telling, and the caller looks for itself. */

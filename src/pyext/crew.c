@@ -124,6 +124,7 @@ crew_new(struct state *state, unsigned max_workers, unsigned max_interpreters,
     atomic_init(&crew->refs, 1);
     list_init(&crew->node);
     crew->state = state;
+    crew->generation = crew_generation();
     crew->module = Py_NewRef(state->module);
     crew->name_prefix = Py_NewRef(name_prefix);
     set_initializer(crew, initializer, initargs);
@@ -190,10 +191,12 @@ void
 crew_clear(struct crew *crew)
 {
     if (crew != NULL && is_held_once(crew)) {
+        crew_hold(crew);       /* destructors may make the executor anew, and drop its crew */
         crew->shutdown = true; /* without its initializer it must not start anything */
         Py_CLEAR(crew->initializer);
         Py_CLEAR(crew->initargs);
         Py_CLEAR(crew->broken_cause);
+        crew_drop(crew);
     }
 }
 
@@ -315,9 +318,26 @@ handle_failed_start(struct crew *crew, struct start *start, PyObject *thread)
     return -1;
 }
 
+static void
+forget_threads_of_parent(struct crew *crew)
+{
+    if (crew->generation != crew_generation()) {
+        crew->generation = crew_generation();
+        PySet_Clear(crew->threads);
+    }
+}
+
+PyObject *
+crew_list_threads(struct crew *crew)
+{
+    forget_threads_of_parent(crew);
+    return PySequence_List(crew->threads);
+}
+
 int
 crew_start_worker(struct crew *crew)
 {
+    forget_threads_of_parent(crew);
     struct start none = {NULL, STARTING};
     PyObject *capsule = new_start(crew);
     PyObject *thread = capsule == NULL ? NULL : new_thread(crew, capsule);

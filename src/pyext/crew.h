@@ -30,6 +30,7 @@ struct crew {
     struct state *state;      /* of the module in the interpreter that made the executor */
     PyObject *module;         /* keeps `state` */
     PyObject *threads;        /* set of threading.Thread, as executor._threads */
+    unsigned generation;      /* of forks: whose threads `threads` are */
     PyObject *name_prefix;    /* str */
     unsigned long long names; /* threads named so far */
     PyObject *initializer;    /* or NULL */
@@ -49,6 +50,9 @@ struct crew *crew_new(struct state *state, unsigned max_workers, unsigned max_in
                       PyObject *name_prefix, PyObject *initializer, PyObject *initargs);
 void crew_hold(struct crew *crew);
 void crew_drop(struct crew *crew);
+
+/* A list of the worker threads, for joining them: of this process, not of one it was forked from. */
+PyObject *crew_list_threads(struct crew *crew);
 
 /* Starts one worker that the pool has counted. 0; or -1 with an exception when it could not and
  * nobody else is there to do the work: everything pending has failed with it. */

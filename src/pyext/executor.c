@@ -224,7 +224,7 @@ await_workers(struct crew *crew)
 static int
 join_threads(struct crew *crew)
 {
-    PyObject *threads = PySequence_List(crew->threads);
+    PyObject *threads = crew_list_threads(crew);
     int result = threads == NULL ? -1 : 0;
     for (Py_ssize_t i = 0; result == 0 && i < PyList_GET_SIZE(threads); i++) {
         PyObject *done = PyObject_CallMethod(PyList_GET_ITEM(threads, i), "join", NULL);
@@ -350,7 +350,10 @@ executor_get_shutdown_lock(PyObject *self, void *Py_UNUSED(closure))
         PyObject *threading = PyImport_ImportModule("threading");
         PyObject *lock = threading == NULL ? NULL : PyObject_CallMethod(threading, "Lock", NULL);
         Py_XDECREF(threading);
-        Py_XSETREF(data->shutdown_lock, lock);
+        if (data->shutdown_lock == NULL) { /* nobody was quicker while we called out */
+            data->shutdown_lock = Py_XNewRef(lock);
+        }
+        Py_XDECREF(lock);
     }
     return Py_XNewRef(data->shutdown_lock);
 }

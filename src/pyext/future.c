@@ -261,7 +261,10 @@ static PyObject *
 future_get_result(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     FutureData *data = future_data(self);
-    return future_settle(state_of(self), data) < 0 ? NULL : raise_or_return(data);
+    if (fstate_is_done(&data->task->state) && future_settle(state_of(self), data) < 0) {
+        return NULL;
+    }
+    return raise_or_return(data);
 }
 
 static PyObject *
@@ -305,12 +308,10 @@ static void
 set_state_by_hand(FutureData *data, unsigned new_state)
 {
     struct task *task = data->task;
-    bool was_pending = fstate_get(&task->state) == FSTATE_PENDING;
-    bool was_done = fstate_is_done(&task->state);
-    fstate_end(&task->state, new_state);
-    if (!was_done && fstate_is_done(&task->state)) {
+    unsigned from = fstate_end(&task->state, new_state);
+    if (from < FSTATE_CANCELLED && new_state >= FSTATE_CANCELLED) {
         data->by_hand = true;
-        if (was_pending) {
+        if (from == FSTATE_PENDING) {
             task_clear_call(task);
         }
     }

@@ -169,7 +169,7 @@ future_tell_finished(struct state *state, struct task *task)
     FutureData *data = future_data(self);
     PyObject *locked;
     if (future_lock(data, &locked) < 0) {
-        PyErr_WriteUnraisable(self);
+        forget_error(self);
     }
     if (!data->by_hand) { /* then whoever ended it has told */
         bool raised = task->outcome == OUTCOME_RAISED || task->outcome == OUTCOME_ENCODED_ERROR;
@@ -193,13 +193,13 @@ future_tell_cancelled(struct task *task)
     FutureData *data = future_data(self);
     PyObject *locked;
     if (future_lock(data, &locked) < 0) {
-        PyErr_WriteUnraisable(self);
+        forget_error(self);
     }
     if (fstate_get(&task->state) == FSTATE_CANCELLED) {
         fstate_end(&task->state, FSTATE_CANCELLED_AND_NOTIFIED);
         future_tell_waiters(self, data, "add_cancelled");
     }
-    future_unlock(locked, false);
+    future_unlock(locked, true);
     release_kept(task);
     Py_DECREF(self);
 }
@@ -244,6 +244,10 @@ future_cancel_pending(struct state *state, struct task *task)
         PyObject *self = Py_NewRef(task->future);
         if (future_try_cancel(state, self) < 0) {
             forget_error(self); /* of a callback; the others are to be told all the same */
+            if (fstate_cancel(&task->state)) { /* or of the condition, which was not to be had */
+                task_clear_call(task);
+                future_invoke_done_callbacks(state, self, true);
+            }
         }
         Py_DECREF(self);
     }

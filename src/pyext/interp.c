@@ -123,8 +123,9 @@ void
 interp_end(struct interp *interp)
 {
     PyEval_RestoreThread(interp->home);
-    callables_free(interp->state->callables);
+    struct callables *callables = interp->state->callables;
     interp->state->callables = NULL;
+    callables_free(callables); /* runs destructors */
     lending_close(interp->state);
     interp->state = NULL;
     Py_CLEAR(interp->module);

@@ -15,6 +15,7 @@ struct interp {
     PyThreadState *home;   /* the thread state of the thread that made it */
     PyObject *module;      /* ours in it, held; attached only */
     struct state *state;   /* of our module in it; attached only */
+    bool failed;           /* its initializer has; no task may run in it */
     unsigned path_version; /* searchpath; attached only */
 };
 

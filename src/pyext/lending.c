@@ -96,17 +96,43 @@ typedef struct {
     struct view *view; /* owned */
 } ExporterObject;
 
+/* Whether the memory has no gaps, with the last axis running fastest ('C') or the first ('F'). */
 static bool
-is_c_contiguous(const struct view *view)
+is_contiguous(const struct view *view, char order)
 {
     ptrdiff_t expected = view->itemsize;
-    for (int axis = view->dimensions - 1; axis >= 0; axis--) {
+    for (int i = 0; i < view->dimensions; i++) {
+        int axis = order == 'C' ? view->dimensions - 1 - i : i;
         if (view->shape[axis] != 1 && view->strides[axis] != expected && view->size > 0) {
             return false;
         }
         expected *= view->shape[axis];
     }
     return true;
+}
+
+static bool
+asks_for(int flags, int request)
+{
+    return (flags & request) == request;
+}
+
+/* Whether a request of the buffer protocol can be met by this memory as it lies. */
+static bool
+fits(const struct view *view, int flags)
+{
+    bool c_order = is_contiguous(view, 'C');
+    bool f_order = is_contiguous(view, 'F');
+    if (asks_for(flags, PyBUF_C_CONTIGUOUS) && !c_order) {
+        return false;
+    }
+    if (asks_for(flags, PyBUF_F_CONTIGUOUS) && !f_order) {
+        return false;
+    }
+    if (asks_for(flags, PyBUF_ANY_CONTIGUOUS) && !c_order && !f_order) {
+        return false;
+    }
+    return asks_for(flags, PyBUF_STRIDES) || c_order;
 }
 
 static int
@@ -118,10 +144,7 @@ exporter_getbuffer(PyObject *self, Py_buffer *buffer, int flags)
         PyErr_SetString(PyExc_BufferError, "the memory was lent read-only");
         return -1;
     }
-    bool wants_strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES;
-    bool wants_order = (flags & (PyBUF_C_CONTIGUOUS | PyBUF_F_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) &
-                        ~PyBUF_STRIDES) != 0;
-    if ((!wants_strides || wants_order) && !is_c_contiguous(view)) {
+    if (!fits(view, flags)) {
         PyErr_SetString(PyExc_BufferError, "the memory that was lent is not contiguous");
         return -1;
     }
@@ -129,10 +152,10 @@ exporter_getbuffer(PyObject *self, Py_buffer *buffer, int flags)
     buffer->len = view->size;
     buffer->itemsize = view->itemsize;
     buffer->readonly = view->readonly;
-    buffer->ndim = view->dimensions;
-    buffer->format = (flags & PyBUF_FORMAT) != 0 ? view->format : NULL;
-    buffer->shape = (flags & PyBUF_ND) != 0 ? view->shape : NULL;
-    buffer->strides = wants_strides ? view->strides : NULL;
+    buffer->ndim = asks_for(flags, PyBUF_ND) ? view->dimensions : 1;
+    buffer->format = asks_for(flags, PyBUF_FORMAT) ? view->format : NULL;
+    buffer->shape = asks_for(flags, PyBUF_ND) ? view->shape : NULL;
+    buffer->strides = asks_for(flags, PyBUF_STRIDES) ? view->strides : NULL;
     buffer->suboffsets = NULL;
     buffer->internal = NULL;
     buffer->obj = Py_NewRef(self);

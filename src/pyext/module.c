@@ -137,8 +137,11 @@ static PyObject *
 executor_types(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     struct state *state = state_of_module(module);
-    if (state->executor_type == NULL && make_executor_types(state) < 0) {
-        return NULL;
+    if (!state->executors_ready) {
+        if (make_executor_types(state) < 0) {
+            return NULL; /* the next call makes them anew */
+        }
+        state->executors_ready = true;
     }
     return Py_BuildValue("(OO)", state->future_type, state->executor_type);
 }

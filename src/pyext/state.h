@@ -24,6 +24,7 @@ struct state {
     struct callables *callables; /* functions this interpreter has looked up; NULL until used */
 
     /* where executors live: made by executor_types() */
+    bool executors_ready; /* what follows is complete, and the process prepared */
     PyTypeObject *definition_type;
     PyObject *definitions; /* of classes and builtins, by address */
     PyTypeObject *future_type;

@@ -176,8 +176,10 @@ fill_tagged(struct state *state, struct task *task, TagObject *tag, struct flat_
         return -1;
     }
     bool is_direct = call->target == tag->marked;
-    PyObject *known = is_direct ? tag->definition : NULL;
-    if (definition_find(state, call->target, known, &definition) < 0) {
+    PyObject *known = is_direct ? Py_XNewRef(tag->definition) : NULL;
+    int found = definition_find(state, call->target, known, &definition);
+    Py_XDECREF(known); /* only its address counts from here on */
+    if (found < 0) {
         return -1;
     }
     int result = encode(state, task, call, definition);
@@ -287,7 +289,7 @@ submit_tagged(struct state *state, struct crew *crew, TagObject *tag, struct fla
     struct task *task = NULL;
     lending_collect(state);
     if (crew_prepare_interp_initializer(crew) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError)) {
             flat_free(call);
             return NULL; /* a Ctrl-C says nothing about the initializer */
         }

@@ -124,7 +124,7 @@ publish(struct worker_thread *worker, struct task *task)
     go_main(worker);
     future_tell_finished(worker->crew->state, task);
     task_drop(task);
-    return take(worker);
+    return is_forked(worker) ? NULL : take(worker); /* a callback may have forked */
 }
 
 /* A task that was cancelled before it could start. */
@@ -139,7 +139,7 @@ skip(struct worker_thread *worker, struct task *task)
         future_tell_cancelled(task);
     }
     task_drop(task);
-    return take(worker);
+    return is_forked(worker) ? NULL : take(worker);
 }
 
 /* At main: ends the task with the exception that is set. */
@@ -182,6 +182,7 @@ initialize_interp(struct worker_thread *worker)
     message_init(&error);
     bool done = execute_initializer(worker->entered, crew->interp.func, crew->interp.call, &error);
     if (!done) {
+        worker->entered->failed = true;
         go_main(worker);
         PyObject *cause = transport_decode_error(crew->state, &error);
         if (cause == NULL) {
@@ -225,6 +226,11 @@ run_tagged(struct worker_thread *worker, struct task *task)
     }
     else {
         go_interp(worker);
+    }
+    if (worker->entered->failed) {
+        go_main(worker);
+        crew_raise_broken(worker->crew);
+        return publish_raised(worker, task);
     }
     execute_task(worker->entered, task);
     return publish(worker, task);
@@ -306,11 +312,14 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
     crew_set_joined(crew);
     struct worker_thread worker = {.crew = crew, .where = AT_MAIN, .generation = crew_generation()};
     pool_join(&crew->pool, &worker.base);
-    if (initialize_thread(crew)) {
+    bool ready = initialize_thread(crew);
+    if (ready && !is_forked(&worker)) {
         run_all(&worker);
-        if (is_forked(&worker)) {
-            Py_RETURN_NONE;
-        }
+    }
+    if (is_forked(&worker)) {
+        Py_RETURN_NONE;
+    }
+    if (ready) {
         end_interps(&worker);
     }
     crew_set_joined(NULL);
