@@ -437,7 +437,7 @@ executor_register_types(struct state *state)
     PyObject *module = PyImport_ImportModule("concurrent.futures.thread");
     PyObject *standard =
         module == NULL ? NULL : PyObject_GetAttrString(module, "ThreadPoolExecutor");
-    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *threading = standard == NULL ? NULL : PyImport_ImportModule("threading");
     int result = -1;
     if (standard != NULL && threading != NULL) {
         state->broken_pool = PyObject_GetAttrString(module, "BrokenThreadPool");

@@ -571,8 +571,8 @@ int
 future_register_types(struct state *state)
 {
     PyObject *base = PyImport_ImportModule("concurrent.futures._base");
-    PyObject *threading = PyImport_ImportModule("threading");
     PyObject *standard = base == NULL ? NULL : PyObject_GetAttrString(base, "Future");
+    PyObject *threading = standard == NULL ? NULL : PyImport_ImportModule("threading");
     int result = -1;
     if (standard != NULL && threading != NULL && import_names(state, base) == 0) {
         state->condition_class = PyObject_GetAttrString(threading, "Condition");

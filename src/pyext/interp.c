@@ -37,7 +37,8 @@ static PyObject *
 load_module(void)
 {
     PyObject *bootstrap = PyImport_ImportModule("_frozen_importlib");
-    PyObject *external = PyImport_ImportModule("_frozen_importlib_external");
+    PyObject *external =
+        bootstrap == NULL ? NULL : PyImport_ImportModule("_frozen_importlib_external");
     PyObject *spec = NULL, *module = NULL;
     if (bootstrap != NULL && external != NULL) {
         spec = PyObject_CallMethod(external, "spec_from_file_location", "ss", MODULE_NAME,

@@ -69,10 +69,9 @@ static int
 register_exit(struct state *state)
 {
     PyObject *threading = PyImport_ImportModule("threading");
-    PyObject *hook = PyCFunction_New(&join_all_def, state->module);
-    PyObject *done = threading == NULL || hook == NULL
-                         ? NULL
-                         : PyObject_CallMethod(threading, "_register_atexit", "O", hook);
+    PyObject *hook = threading == NULL ? NULL : PyCFunction_New(&join_all_def, state->module);
+    PyObject *done =
+        hook == NULL ? NULL : PyObject_CallMethod(threading, "_register_atexit", "O", hook);
     Py_XDECREF(threading);
     Py_XDECREF(hook);
     Py_XDECREF(done);

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from concurrent.futures import as_completed, wait
+from concurrent.futures import CancelledError, as_completed, wait
 
 import jobs
 import odd_jobs
@@ -219,6 +219,65 @@ def test_callback_of_a_cancelled_future_that_is_interrupted(pool, gate):
         shut_down()
     assert len(wait(futures, TIMEOUT).done) == 3
     gate.open()
+
+
+def test_cancel_whose_condition_cannot_be_taken(pool, gate):
+    """A Ctrl-C while somebody else holds the future's condition: the future ends all the same."""
+    executor = pool(1)
+    executor.submit(jobs.pass_gate, *gate.args, None)
+    gate.wait_started()
+    future = executor.submit(jobs.add, 1, 2)
+    condition = threading.Condition()
+    take = condition.acquire
+
+    def interrupted():
+        condition.acquire = take
+        raise KeyboardInterrupt
+
+    condition.acquire = interrupted
+    future._condition = condition
+
+    def shut_down():
+        executor.shutdown(wait=False, cancel_futures=True)
+        threading.Event().wait(TIMEOUT)  # where it arrives, if not before
+
+    with pytest.raises(KeyboardInterrupt):
+        shut_down()
+    with pytest.raises(CancelledError):
+        future.result(TIMEOUT)
+    gate.open()
+
+
+def test_first_import_that_is_interrupted(tmp_path):
+    """The next one prepares the process as if it were the first."""
+    source = """
+    import threading
+    from aiointerpreters import _core
+
+    register, registered = threading._register_atexit, []
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    threading._register_atexit = interrupted
+    try:
+        _core.executor_types()
+    except KeyboardInterrupt:
+        print("interrupted")
+
+    def noted(function, *args):
+        registered.append(function.__name__)
+        register(function, *args)
+
+    threading._register_atexit = noted
+
+    from aiointerpreters import InterpreterThreadPoolExecutor, interpreter
+
+    print(registered.count("join_all"))
+    executor = InterpreterThreadPoolExecutor(1)
+    print(executor.submit(interpreter(abs), -3).result(30))
+    """
+    assert_ok(run_script(tmp_path, source), "interrupted", "1", "3")
 
 
 @pytest.mark.parametrize("tagged", [False, True], ids=["untagged", "tagged"])
