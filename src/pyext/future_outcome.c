@@ -156,7 +156,7 @@ int
 future_await_outcome(struct state *state, FutureData *data, PyObject *timeout)
 {
     struct task *task = data->task;
-    task_hold(task); /* the future may be initialised anew meanwhile */
+    task_hold(task); /* while we are detached the future may go */
     int result = await_end(task, timeout);
     unsigned now = fstate_get(&task->state);
     task_drop(task);
