@@ -23,8 +23,9 @@ REPORTS := reports
 BIN     := $(VENV)/bin
 SECONDS := 30
 
-# pip's cache stays in the checkout; meson and ninja are the environment's.
+# The caches of pip and matplotlib stay in the checkout; meson and ninja are the environment's.
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONHOME PYTHONPATH PIP_REQUIRE_VIRTUALENV
 with_tools := PATH="$(CURDIR)/$(BIN):$$PATH"
@@ -38,8 +39,8 @@ sources := $(mesons) $(shell find src aiointerpreters -name '*.[ch]' -o -name '*
 c_files := $(wildcard src/*/*.[ch] tests/core/*.[ch] tests/fuzz/*.[ch] benchmarks/*.c)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-py test-cpython core tsan asan fuzz leaks bench bench-compare lint format dev install \
-        sdist sdist-check clean distclean
+.PHONY: help demo test test-py test-cpython core tsan asan fuzz leaks bench bench-compare bench-show lint format \
+        dev install sdist sdist-check clean distclean
 .NOTPARALLEL:
 
 help: ## this list
@@ -82,10 +83,18 @@ demo: $(VENV)/.installed ## sums and a crawl: serial, threads, interpreters
 	$(BIN)/python examples/sums.py
 	$(BIN)/python examples/crawl.py
 
-bench: $(VENV)/.installed ## every executor in turn; ARGS='--quick --only submit' and the like
+# Only the picture needs more than is installed anyway; without it the figures are as good.
+$(VENV)/.bench: $(VENV)/.tools
+	@$(pip) install -qq --only-binary=:all: --group bench && touch $@ \
+	    || echo "no matplotlib can be had for this Python: the benchmark draws no picture"
+
+bench: $(VENV)/.installed $(VENV)/.bench ## every executor in turn; ARGS='--quick --only submit' and the like
 	$(BIN)/python benchmarks/run.py $(ARGS)
 bench-compare: $(VENV)/.installed ## ratios of two results: A=one.json B=other.json
 	$(BIN)/python benchmarks/compare.py $(A) $(B)
+bench-show: $(VENV)/.installed $(VENV)/.bench ## the targets and the picture of a result: A=one.json
+	$(BIN)/python benchmarks/targets.py $(A)
+	$(BIN)/python benchmarks/plot.py $(A)
 
 # --- tests -------------------------------------------------------------------------------------
 

@@ -2,13 +2,14 @@
 
     python child.py MEASURE CONTESTANT [--quick]
 
-Prints one line of JSON: {"figures": {NAME: [SAMPLE, …]}}, {"absent": WHY} (nothing, where there
-is no floor) or {"error": WHY}.
+Prints one line of JSON: {"figures": {NAME: [SAMPLE, …] or WHY there are none}}, {"absent": WHY}
+(nothing, where there is no floor) or {"error": WHY}.
 """
 
 import argparse
 import json
 import os
+import re
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -23,12 +24,15 @@ def outcome(measure: ModuleType, name: str, quick: bool) -> dict[str, object]:
         return {"absent": "needs Python {}.{}".format(*contestant.minimum)}
     if name == FLOOR and not hasattr(measure, "floor"):
         return {"absent": ""}
+    if reason := getattr(measure, "ABSENT", {}).get(name):
+        return {"absent": reason}
     try:
         if name == FLOOR:
             return {"figures": measure.floor(quick)}
         return {"figures": measure.run(contestant, quick)}
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        text = re.sub(r"\b0x[0-9a-f]+", "0x…", str(error))  # addresses differ from run to run
+        return {"error": f"{type(error).__name__}: {text}"}
 
 
 def main() -> None:

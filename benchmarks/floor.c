@@ -1,14 +1,20 @@
 /* floor: what the hardware, the C library and a bare CPython take for the jobs that the measures of
- * this folder time, as an extension module (floor.py builds it). No executor can be faster:
+ * this folder time, as an extension module (environments.py builds it). No executor can be faster:
  *
  *   interpreters(count)        creates that many interpreters; seconds for each
  *   end_interpreters()         ends them
+ *   interpreters_at_once(count)  creates that many, each in a thread of its own, and ends them;
+ *                              seconds until all are there
  *   round_trips(count, gap)    hands one word to a sleeping thread and back, `gap` seconds apart;
  *                              seconds for each trip
  *   queue(count, workers)      hands `count` tasks through one locked queue; seconds for all
  *   copies(bytes, count)       copies them to memory freshly allocated; seconds for each
+ *   spin(rounds, threads)      integer arithmetic, `rounds` in each thread; seconds for all
+ *   naps(count, nap, limit, spinners)
+ *                              sleeps `nap` seconds, `count` times or until `limit` seconds are
+ *                              over, beside that many spinning threads; seconds too late for each
  *
- * Everything but interpreters() and end_interpreters() runs detached, without a GIL.
+ * Everything but interpreters() and end_interpreters() is called detached, without a GIL.
  */
 #define _GNU_SOURCE
 #include <Python.h>
@@ -67,7 +73,44 @@ doubles(Py_ssize_t count)
     return values;
 }
 
+/* `seconds` as a float, or the exception for `error`, an errno value. */
+static PyObject *
+float_or_error(double seconds, int error)
+{
+    if (error != 0) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyFloat_FromDouble(seconds);
+}
+
+/* `count` floats, or the exception for `error`; frees `values`. */
+static PyObject *
+list_or_error_steal(double *values, Py_ssize_t count, int error)
+{
+    PyObject *result = NULL;
+    if (error == 0) {
+        result = list_from_doubles(values, count);
+    }
+    else {
+        errno = error;
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    free(values);
+    return result;
+}
+
 /* --- Interpreters ---------------------------------------------------------------------------- */
+
+static const PyInterpreterConfig bare = {
+    .use_main_obmalloc = 0,
+    .allow_fork = 0,
+    .allow_exec = 0,
+    .allow_threads = 1,
+    .allow_daemon_threads = 0,
+    .check_multi_interp_extensions = 1,
+    .gil = PyInterpreterConfig_OWN_GIL,
+};
 
 /* Made by the thread that calls interpreters(), which must also be the one to end them. */
 static PyThreadState *made[MAX_INTERPRETERS];
@@ -84,21 +127,12 @@ floor_interpreters(PyObject *Py_UNUSED(module), PyObject *args)
         PyErr_SetString(PyExc_ValueError, "count out of range");
         return NULL;
     }
-    const PyInterpreterConfig config = {
-        .use_main_obmalloc = 0,
-        .allow_fork = 0,
-        .allow_exec = 0,
-        .allow_threads = 1,
-        .allow_daemon_threads = 0,
-        .check_multi_interp_extensions = 1,
-        .gil = PyInterpreterConfig_OWN_GIL,
-    };
     double seconds[MAX_INTERPRETERS];
     PyThreadState *caller = PyThreadState_Get();
     for (Py_ssize_t i = 0; i < count; i++) {
         PyThreadState *state = NULL;
         double start = now();
-        PyStatus status = Py_NewInterpreterFromConfig(&state, &config);
+        PyStatus status = Py_NewInterpreterFromConfig(&state, &bare);
         seconds[i] = now() - start;
         if (PyStatus_Exception(status)) {
             PyErr_SetString(PyExc_RuntimeError, "an interpreter could not be created");
@@ -120,6 +154,75 @@ floor_end_interpreters(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
         PyThreadState_Swap(caller);
     }
     Py_RETURN_NONE;
+}
+
+/* What the threads of interpreters_at_once() share. */
+struct nursery {
+    pthread_barrier_t all_there; /* no interpreter ends while another one is made */
+    atomic_int failures;
+};
+
+static void *
+live(void *argument)
+{
+    struct nursery *nursery = argument;
+    PyThreadState *state = NULL;
+    PyStatus status = Py_NewInterpreterFromConfig(&state, &bare);
+    bool failed = PyStatus_Exception(status);
+    if (failed) {
+        atomic_fetch_add(&nursery->failures, 1);
+    }
+    pthread_barrier_wait(&nursery->all_there);
+    if (!failed) {
+        Py_EndInterpreter(state);
+    }
+    return NULL;
+}
+
+/* Returns 0, or an errno value; ECANCELED when an interpreter could not be created. Detached. */
+static int
+time_interpreters_at_once(unsigned count, double *seconds)
+{
+    static struct nursery nursery; /* outlives this call, if threads are left waiting in it */
+    atomic_store(&nursery.failures, 0);
+    int error = pthread_barrier_init(&nursery.all_there, NULL, count + 1);
+    if (error != 0) {
+        return error;
+    }
+    pthread_t threads[MAX_INTERPRETERS];
+    double start = now();
+    for (unsigned i = 0; i < count; i++) {
+        error = pthread_create(&threads[i], NULL, live, &nursery);
+        if (error != 0) {
+            return error;
+        }
+    }
+    pthread_barrier_wait(&nursery.all_there);
+    *seconds = now() - start;
+    while (count > 0) {
+        pthread_join(threads[--count], NULL);
+    }
+    pthread_barrier_destroy(&nursery.all_there);
+    return atomic_load(&nursery.failures) > 0 ? ECANCELED : 0;
+}
+
+static PyObject *
+floor_interpreters_at_once(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    unsigned count;
+    if (!PyArg_ParseTuple(args, "I", &count)) {
+        return NULL;
+    }
+    if (count < 1 || count > MAX_INTERPRETERS) {
+        PyErr_SetString(PyExc_ValueError, "count out of range");
+        return NULL;
+    }
+    double seconds = 0;
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    error = time_interpreters_at_once(count, &seconds);
+    Py_END_ALLOW_THREADS
+    return float_or_error(seconds, error);
 }
 
 /* --- Round trips through a futex -------------------------------------------------------------- */
@@ -198,16 +301,7 @@ floor_round_trips(PyObject *Py_UNUSED(module), PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     error = time_round_trips(seconds, (unsigned)count, gap);
     Py_END_ALLOW_THREADS
-    PyObject *result = NULL;
-    if (error == 0) {
-        result = list_from_doubles(seconds, count);
-    }
-    else {
-        errno = error;
-        PyErr_SetFromErrno(PyExc_OSError);
-    }
-    free(seconds);
-    return result;
+    return list_or_error_steal(seconds, count, error);
 }
 
 /* --- A locked queue --------------------------------------------------------------------------- */
@@ -336,11 +430,7 @@ floor_queue(PyObject *Py_UNUSED(module), PyObject *args)
     error = time_queue(tasks, count, workers, &seconds);
     Py_END_ALLOW_THREADS
     free(tasks);
-    if (error != 0) {
-        errno = error;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return PyFloat_FromDouble(seconds);
+    return float_or_error(seconds, error);
 }
 
 /* --- memcpy ----------------------------------------------------------------------------------- */
@@ -387,14 +477,160 @@ release_source:
     return result;
 }
 
+/* --- Computing, and sleeping beside it -------------------------------------------------------- */
+
+struct spinner {
+    uint64_t rounds;         /* constant */
+    const atomic_bool *stop; /* ends it sooner; constant */
+    uint64_t result;         /* written by the thread, so that it counts as used */
+};
+
+/* Rounds between two looks at `stop`: some tens of microseconds. */
+#define ROUNDS_AT_ONCE UINT64_C(32768)
+
+static void *
+spin(void *argument)
+{
+    struct spinner *spinner = argument;
+    uint64_t value = 88172645463325252;
+    uint64_t left = spinner->rounds;
+    while (left > 0 && !atomic_load_explicit(spinner->stop, memory_order_relaxed)) {
+        uint64_t some = left < ROUNDS_AT_ONCE ? left : ROUNDS_AT_ONCE;
+        left -= some;
+        for (; some > 0; some--) { /* xorshift: each step needs the one before */
+            value ^= value << 13;
+            value ^= value >> 7;
+            value ^= value << 17;
+        }
+    }
+    spinner->result = value;
+    return NULL;
+}
+
+/* Starts `count` threads. Returns an errno value, with `*started` of them running. */
+static int
+start_spinners(struct spinner *spinners, pthread_t *threads, unsigned count, uint64_t rounds,
+               const atomic_bool *stop, unsigned *started)
+{
+    for (*started = 0; *started < count; ++*started) {
+        struct spinner *spinner = &spinners[*started];
+        *spinner = (struct spinner){.rounds = rounds, .stop = stop};
+        int error = pthread_create(&threads[*started], NULL, spin, spinner);
+        if (error != 0) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+static int
+time_spin(uint64_t rounds, unsigned count, double *seconds)
+{
+    struct spinner spinners[MAX_WORKERS];
+    pthread_t threads[MAX_WORKERS];
+    atomic_bool stop = false;
+    unsigned started;
+    double start = now();
+    int error = start_spinners(spinners, threads, count, rounds, &stop, &started);
+    if (error != 0) {
+        atomic_store(&stop, true);
+    }
+    while (started > 0) {
+        pthread_join(threads[--started], NULL);
+    }
+    *seconds = now() - start;
+    return error;
+}
+
+static PyObject *
+floor_spin(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    unsigned long long rounds;
+    unsigned count;
+    if (!PyArg_ParseTuple(args, "KI", &rounds, &count)) {
+        return NULL;
+    }
+    if (count < 1 || count > MAX_WORKERS) {
+        PyErr_SetString(PyExc_ValueError, "threads out of range");
+        return NULL;
+    }
+    double seconds = 0;
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    error = time_spin(rounds, count, &seconds);
+    Py_END_ALLOW_THREADS
+    return float_or_error(seconds, error);
+}
+
+/* Writes how late each nap ended and returns how many there were. */
+static Py_ssize_t
+nap_repeatedly(double *late, Py_ssize_t count, double nap, double limit)
+{
+    struct timespec pause = {.tv_nsec = (long)(nap * 1e9)};
+    double end = now() + limit;
+    Py_ssize_t naps = 0;
+    while (naps < count && now() < end) {
+        double start = now();
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+        late[naps++] = now() - start - nap;
+    }
+    return naps;
+}
+
+static int
+time_naps(double *late, Py_ssize_t *count, double nap, double limit, unsigned spinner_count)
+{
+    struct spinner spinners[MAX_WORKERS];
+    pthread_t threads[MAX_WORKERS];
+    atomic_bool stop = false;
+    unsigned started;
+    int error = start_spinners(spinners, threads, spinner_count, UINT64_MAX, &stop, &started);
+    if (error == 0) {
+        *count = nap_repeatedly(late, *count, nap, limit);
+    }
+    atomic_store(&stop, true);
+    while (started > 0) {
+        pthread_join(threads[--started], NULL);
+    }
+    return error;
+}
+
+static PyObject *
+floor_naps(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_ssize_t count;
+    double nap;
+    double limit;
+    unsigned spinners;
+    if (!PyArg_ParseTuple(args, "nddI", &count, &nap, &limit, &spinners)) {
+        return NULL;
+    }
+    if (!(nap >= 0 && nap < 1) || spinners > MAX_WORKERS) {
+        PyErr_SetString(PyExc_ValueError, "nap or spinners out of range");
+        return NULL;
+    }
+    double *late = doubles(count);
+    if (late == NULL) {
+        return NULL;
+    }
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    error = time_naps(late, &count, nap, limit, spinners);
+    Py_END_ALLOW_THREADS
+    return list_or_error_steal(late, count, error);
+}
+
 /* --- Module ----------------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
     {"interpreters", floor_interpreters, METH_VARARGS, NULL},
     {"end_interpreters", floor_end_interpreters, METH_NOARGS, NULL},
+    {"interpreters_at_once", floor_interpreters_at_once, METH_VARARGS, NULL},
     {"round_trips", floor_round_trips, METH_VARARGS, NULL},
     {"queue", floor_queue, METH_VARARGS, NULL},
     {"copies", floor_copies, METH_VARARGS, NULL},
+    {"spin", floor_spin, METH_VARARGS, NULL},
+    {"naps", floor_naps, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

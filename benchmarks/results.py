@@ -75,11 +75,12 @@ def collect(
     measure: str, contestant: str, figures: dict[str, Figure], outcomes: list[dict[str, Any]]
 ) -> list[Result]:
     """The results of a measure for a contestant, from what its processes printed."""
-    missing = next((reason for o in outcomes if (reason := o.get("error") or o.get("absent"))), "")
+    failed = next((reason for o in outcomes if (reason := o.get("error") or o.get("absent"))), "")
     results = []
     for name, figure in figures.items():
         samples = [outcome["figures"][name] for outcome in outcomes if "figures" in outcome]
-        medians = [statistics.median(sample) for sample in samples]
+        medians = [statistics.median(sample) for sample in samples if not isinstance(sample, str)]
+        missing = failed or next((sample for sample in samples if isinstance(sample, str)), "")
         results.append(
             Result(measure, contestant, name, figure.unit, figure.more_is_better, medians, missing)
         )
@@ -143,7 +144,28 @@ def table(title: str, results: list[Result], references: list[str]) -> Table:
     return shown
 
 
+def wide_table(title: str, results: list[Result]) -> Table:
+    """All figures of a measure: a row a figure, a column a contestant that has any; medians."""
+    shown = Table(title=f"{title}; {results[0].unit}", title_justify="left", title_style="bold")
+    shown.add_column("")
+    contestants = dict.fromkeys(result.contestant for result in results if result.processes)
+    for contestant in contestants:
+        shown.add_column(contestant, justify="right")
+    medians = {(result.figure, result.contestant): result.median for result in results}
+    for figure in dict.fromkeys(result.figure for result in results):
+        shown.add_row(figure, *(number(medians[figure, name]) for name in contestants))
+    return shown
+
+
 def reasons(results: list[Result]) -> list[str]:
     """Why figures are missing, a line each."""
-    missing = {r.contestant: r.missing for r in results if r.missing and not r.processes}
-    return [f"{CONTESTANTS[name].title}: {reason}" for name, reason in missing.items()]
+    figures = {r.figure for r in results}
+    missing: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        if result.missing and not result.processes:
+            missing.setdefault((result.contestant, result.missing), []).append(result.figure)
+    lines = []
+    for (name, reason), without in missing.items():
+        which = "" if set(without) == figures else f" ({', '.join(without)})"
+        lines.append(f"{CONTESTANTS[name].title}{which}: {reason}")
+    return lines

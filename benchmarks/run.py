@@ -4,8 +4,9 @@
 
 Every measure runs for every contestant in a process of its own, in turn (A B C A B C …), after a
 warm-up. A process gives the median of its samples; the tables show the median of the processes
-and their lowest and highest. The results also go to a JSON file below benchmarks/results/, and
-compare.py compares two of those.
+and their lowest and highest. What was aimed at, and what this run reached, comes last. The results
+also go to a JSON file below benchmarks/results/, and as a picture beside it; compare.py compares
+two such files, and targets.py and plot.py show one again.
 
 `make bench` installs a wheel of this checkout first. The first run also makes an environment, below
 .cache/, with the pure-Python predecessor from the package index; where that cannot be had, it is
@@ -13,10 +14,14 @@ left out, and said so.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,10 +33,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import environments
 import measures
 import results
+import targets
 from contestants import CONTESTANTS
 
 HERE = Path(__file__).resolve().parent
 TIME_LIMIT = 180  # seconds for one process
+MOST_TABLES = 4  # a measure with more figures has one table for all
 
 # What the processes of a (measure, contestant) printed.
 type Runs = dict[tuple[str, str], list[dict[str, Any]]]
@@ -85,33 +92,79 @@ def run_once(python: Path | str, measure: str, contestant: str, quick: bool) -> 
     command = [python, HERE / "child.py", measure, contestant, *(["--quick"] * quick)]
     path = os.pathsep.join([str(HERE), str(environments.CACHE)])  # workers see it, too
     environment = {**os.environ, "PYTHONPATH": path}
-    try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT
+    # Files, not pipes: what a failed measure leaves behind would keep a pipe open.
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
+        child = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=complained,
+            process_group=0,
         )
-        return json.loads(done.stdout)
-    except subprocess.TimeoutExpired:
-        return {"error": f"took longer than {TIME_LIMIT} s"}
-    except ValueError:
-        message = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        return {"error": message[0].replace(str(environments.ROOT), "…")}
+        try:
+            status = child.wait(TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            return {"error": f"took longer than {TIME_LIMIT} s"}
+        finally:
+            end(child)
+        said.seek(0)
+        complained.seek(0)
+        try:
+            return json.loads(said.read())
+        except ValueError:
+            message = complained.read().strip().splitlines()[-1:] or [f"exit status {status}"]
+            return {"error": message[0].replace(str(environments.ROOT), "…")}
 
 
-def run_all(options: argparse.Namespace, pythons: dict[str, Path | str], console: Console) -> Runs:
-    """Every measure and contestant, `options.processes` times, in turn."""
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Ends `child`, if it still runs, and the processes that it left behind."""
+    if child.poll() is None:
+        child.kill()
+        child.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+
+
+def run_all(
+    options: argparse.Namespace, pythons: dict[str, Path | str], console: Console
+) -> tuple[Runs, dict[str, float]]:
+    """Every measure and contestant, `options.processes` times at most, in turn; the seconds that
+    each measure took.
+    """
+    modules = {measure: import_module(f"measures.{measure}") for measure in options.only}
+    turns = {
+        measure: measures.processes(module, options.processes, options.quick)
+        for measure, module in modules.items()
+    }
     runs: Runs = {(m, name): [] for m in options.only for name in options.contestants}
+    elapsed = dict.fromkeys(options.only, 0.0)
     columns = TextColumn("{task.description:34}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        bar = progress.add_task("", total=len(runs) * options.processes)
-        for _ in range(options.processes):
+        bar = progress.add_task("", total=sum(turns.values()) * len(options.contestants))
+        for turn in range(options.processes):
             for (measure, name), outcomes in runs.items():
+                if turn >= turns[measure]:
+                    continue
                 progress.update(bar, description=f"{measure}: {name}")
                 # Too old a Python for the contestant makes no environment; child.py says so.
                 python = pythons.get(CONTESTANTS[name].environment, Path(sys.executable))
                 if not any("figures" not in outcome for outcome in outcomes):
+                    start = time.monotonic()
                     outcomes.append(run_once(python, measure, name, options.quick))
+                    elapsed[measure] += time.monotonic() - start
                 progress.advance(bar)
-    return runs
+    return runs, elapsed
+
+
+def pictures(everything: results.Results, path: Path, console: Console) -> list[Path]:
+    """The files of the plot, beside `path`; none, and says so, where there is no matplotlib."""
+    try:
+        import plot
+    except ImportError as error:
+        console.print(f"[yellow]no picture: {escape(str(error))}; `make bench` installs it[/]")
+        return []
+    return plot.draw(everything, path)
 
 
 def main() -> int:
@@ -122,7 +175,8 @@ def main() -> int:
         console.print(f"[yellow]this machine is busy: load {machine['load_at_start']}[/yellow]")
     environments.build_floor()
     pythons = make_environments(options.contestants, console)
-    runs = run_all(options, pythons, console)
+    runs, elapsed = run_all(options, pythons, console)
+    machine["seconds"] = {measure: round(seconds) for measure, seconds in elapsed.items()}
 
     everything = results.Results(machine, [])
     references = [options.reference] if options.reference else ["interpreters", "threads"]
@@ -134,9 +188,12 @@ def main() -> int:
             for result in results.collect(measure, name, module.FIGURES, runs[measure, name])
         ]
         everything.results += rows
-        for figure in module.FIGURES:
-            of_figure = [row for row in rows if row.figure == figure]
-            console.print(results.table(module.TITLE, of_figure, references))
+        if len(module.FIGURES) > MOST_TABLES:
+            console.print(results.wide_table(module.TITLE, rows))
+        else:
+            for figure in module.FIGURES:
+                of_figure = [row for row in rows if row.figure == figure]
+                console.print(results.table(module.TITLE, of_figure, references))
         for reason in results.reasons(rows):
             console.print(f"[dim]none: {escape(reason)}[/dim]", highlight=False)
         console.print()
@@ -144,7 +201,12 @@ def main() -> int:
     name = f"{machine['python']}-{machine['commit']}{mode}.json"
     path = options.output or results.FOLDER / name
     everything.save(path)
+    console.print(targets.table(everything))
+    took = ", ".join(f"{measure} {seconds:.0f}" for measure, seconds in elapsed.items())
+    console.print(f"seconds: {took}; together {sum(elapsed.values()):.0f}", highlight=False)
     console.print(f"written to {os.path.relpath(path)}", highlight=False)
+    for picture in pictures(everything, path, console):
+        console.print(f"drawn in {os.path.relpath(picture)}", highlight=False)
     ours = {"tagged", "untagged"}
     return any(r.contestant in ours and not r.processes for r in everything.results)
 

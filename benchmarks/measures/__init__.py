@@ -5,10 +5,16 @@ FIGURES    name → Figure, what run() and floor() return samples of
 run(contestant, quick) → {name: samples}    in a process of its own; `quick` asks for fewer samples
 floor(quick) → {name: samples}              the same work in C; left out where there is none
 
-and its place in the tuple below. Standard library only.
+and its place in the tuple below. A str in the place of samples says why there are none. It may have
+
+PROCESSES          how many processes are enough: of a full run, of a quick one
+ABSENT             contestant → why it does not take part
+
+Standard library only.
 """
 
 from dataclasses import dataclass
+from types import ModuleType
 
 ALL = (
     "submit",
@@ -18,8 +24,19 @@ ALL = (
     "to_thread",
     "first_task",
     "worker_memory",
+    "pending_memory",
     "megabytes",
+    "dicts",
+    "efficiency",
+    "loop_lag",
+    "growth",
 )
+
+# Samples of each figure, or why there are none.
+type Outcome = dict[str, list[float] | str]
+
+# Said by the measures that take long.
+AS_THREADS = "left out: its untagged tasks go the way of ThreadPoolExecutor's"
 
 
 @dataclass(frozen=True)
@@ -28,3 +45,9 @@ class Figure:
 
     unit: str
     more_is_better: bool = False
+
+
+def processes(measure: ModuleType, asked: int, quick: bool) -> int:
+    """How many processes to run for each contestant: no more than are asked for."""
+    enough: tuple[int, int] = getattr(measure, "PROCESSES", (asked, asked))
+    return min(asked, enough[quick])

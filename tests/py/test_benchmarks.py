@@ -1,0 +1,179 @@
+"""The benchmark's own arithmetic: what a run's processes printed, its targets, its picture."""
+
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+# measure, figure, contestant, unit, more is better, what the processes gave
+FIGURES = [
+    ("submit", "rate", "interpreters", "tasks/s", True, [9e3, 10e3, 12e3]),
+    ("submit", "rate", "threads", "tasks/s", True, [100e3]),
+    ("submit", "rate", "tagged", "tasks/s", True, [500e3, 700e3, 900e3]),
+    ("submit", "rate", "untagged", "tasks/s", True, [399e3]),
+    ("run_in_executor", "rate", "interpreters", "tasks/s", True, [10e3]),
+    ("to_thread", "rate", "tagged", "tasks/s", True, [50e3]),
+    ("round_trip", "p50", "floor", "µs", False, [10.0]),
+    ("round_trip", "p50", "tagged", "µs", False, [13.0]),
+    ("round_trip", "p99", "floor", "µs", False, [100.0]),
+    ("round_trip", "p99", "tagged", "µs", False, [131.0]),
+    ("round_trip", "p99", "threads", "µs", False, [20.0]),
+    ("round_trip", "p99", "untagged", "µs", False, [20.0]),
+    ("megabytes", "in", "floor", "ms", False, [0.487]),
+    ("megabytes", "in", "tagged", "ms", False, [0.6]),
+    ("megabytes", "out", "floor", "ms", False, [0.487]),
+    ("megabytes", "out", "tagged", "ms", False, [0.601]),
+    ("efficiency", "10ms", "tagged", "of two cores", True, [0.99]),
+    ("efficiency", "10ms", "floor", "of two cores", True, [1.0]),
+    ("loop_lag", "idle_p99", "tagged", "ms", False, [0.5]),
+    ("loop_lag", "busy_p99", "tagged", "ms", False, [4.6]),
+    ("pending_memory", "few", "tagged", "bytes", False, [400.0]),
+    ("pending_memory", "many", "tagged", "bytes", False, [359.0]),
+    ("growth", "workers_1", "tagged", "tasks/s", True, [1000.0]),
+    ("growth", "workers_64", "tagged", "tasks/s", True, [800.0]),
+]
+
+REACHED = {
+    ("small tasks, submit: tagged", ">= 60 × interpreters"): (70, True),
+    ("small tasks, submit: tagged", ">= 6 × threads"): (7, True),
+    ("small tasks, submit: untagged", ">= 4 × threads"): (3.99, False),
+    ("to_thread: tagged", ">= 5 × interpreters' run_in_executor"): (5, True),
+    ("round trip, p50: tagged", "<= 1.3 × floor"): (1.3, True),
+    ("round trip, p99: tagged", "<= 1.3 × floor"): (1.31, False),
+    ("round trip, p99: untagged", "< 1 × threads"): (1, False),
+    ("8 MB of bytes in: tagged", "<= 1.2 × (floor + round trip)"): (1.2, True),
+    ("8 MB of bytes out: tagged", "<= 1.2 × (floor + round trip)"): (1.202, False),
+    ("efficiency, tasks of 10 ms: tagged", ">= 0.98 of two cores"): (0.99, True),
+    ("efficiency, tasks of 10 ms: tagged", ">= 0.98 × floor"): (0.99, True),
+    ("event loop's lag, p99, busy less idle: tagged", "<= 4 ms"): (4.1, False),
+    ("memory of a pending task: tagged", "<= 400 bytes"): (400, True),
+    ("the same, very many against few: tagged", "<= 0.1 apart"): (0.1025, False),
+    ("rate with 64 workers: tagged", ">= 0.8 × with 1"): (0.8, True),
+}
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch):
+    """Imports modules of benchmarks/ for one test."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def result_file(tmp_path: Path) -> Path:
+    names = ("measure", "figure", "contestant", "unit", "more_is_better", "processes")
+    results = [dict(zip(names, figure, strict=True)) for figure in FIGURES]
+    machine = {"commit": "0123456789ab", "python": "3.14.8", "system": "Linux x86_64"}
+    machine |= {"cpus": 2, "workers": 2, "processes": 3, "quick": True}
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({"format": 1, "machine": machine, "results": results}))
+    return path
+
+
+def command(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_targets(load, result_file: Path) -> None:
+    everything = load("results").load(result_file)
+    targets = {(t.what, t.asked): t for t in load("targets").targets(everything)}
+    for key, (reached, met) in REACHED.items():
+        assert targets[key].reached == pytest.approx(reached, rel=1e-3), key
+        assert targets[key].met is met, key
+    without = [target for key, target in targets.items() if key not in REACHED]
+    assert without
+    assert all(target.met is None for target in without)
+
+
+def test_targets_of_a_file(result_file: Path) -> None:
+    done = command("targets.py", result_file)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if "submit: untagged" in line]
+    assert len(lines) == 1
+    assert "3.99" in lines[0]
+    assert "missed" in lines[0]
+    assert "no figure" not in done.stdout  # a run of some measures shows those
+
+
+def test_a_file_that_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("[]")
+    done = command("targets.py", tmp_path / "other.json")
+    assert done.returncode == 2
+    assert "is not a result file" in done.stderr
+
+
+def test_a_failure_is_a_reason(load) -> None:
+    results, measures = load("results"), load("measures")
+    figures = {"few": measures.Figure("bytes"), "many": measures.Figure("bytes")}
+    outcomes = [{"figures": {"few": [1.0, 3.0, 2.0], "many": "left out"}}, {"error": "OSError: no"}]
+    few, many = results.collect("memory", "threads", figures, outcomes)
+    assert (few.processes, few.missing) == ([2.0], "OSError: no")
+    assert (many.processes, many.missing) == ([], "OSError: no")
+    few, many = results.collect("memory", "threads", figures, outcomes[:1])
+    assert (few.missing, many.missing) == ("", "left out")
+    assert results.reasons([few, many]) == ["ThreadPoolExecutor (many): left out"]
+
+
+def test_what_a_measure_raises_is_printed(load) -> None:
+    child = load("child")
+    measure = ModuleType("measure")
+
+    def run(contestant: object, quick: bool) -> None:
+        raise ValueError("at 0x7fc8")
+
+    measure.run = run
+    assert child.outcome(measure, "threads", True) == {"error": "ValueError: at 0x…"}
+    measure.ABSENT = {"threads": "not here"}
+    assert child.outcome(measure, "threads", True) == {"absent": "not here"}
+    assert child.outcome(measure, "floor", True) == {"absent": ""}
+
+
+def test_every_measure_is_complete(load) -> None:
+    measures = load("measures")
+    contestants = load("contestants").CONTESTANTS
+    for name in measures.ALL:
+        module = load(f"measures.{name}")
+        assert module.TITLE, name
+        assert module.FIGURES, name
+        assert callable(module.run), name
+        assert set(getattr(module, "ABSENT", {})) <= set(contestants), name
+        assert 1 <= measures.processes(module, 7, False) <= 7, name
+        assert 1 <= measures.processes(module, 3, True) <= 3, name
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib, of `make bench`"
+)
+def test_the_picture_is_the_same_each_time(result_file: Path, tmp_path: Path) -> None:
+    content = json.loads(result_file.read_text())
+    few = [r for r in content["results"] if r["measure"] in ("submit", "growth")]
+    result_file.write_text(json.dumps(content | {"results": few}))
+    done = command("plot.py", result_file)
+    assert done.returncode == 0, done.stderr
+    pictures = {ending: result_file.with_suffix(f".{ending}") for ending in ("svg", "png")}
+    first = {ending: path.read_bytes() for ending, path in pictures.items()}
+    text = first["svg"].decode()
+    assert "InterpreterPoolExecutor" in text
+    assert "more is better" in text
+    assert "0123456789ab" in text
+    done = command("plot.py", result_file, "--output", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    for ending, drawn in first.items():
+        assert (tmp_path / f"again.{ending}").read_bytes() == drawn
