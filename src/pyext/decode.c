@@ -1,6 +1,7 @@
 /* The receiving half of transport. */
 #include "transport.h"
 
+#include "exporter.h"
 #include "lending.h"
 
 #include <string.h>
@@ -78,25 +79,39 @@ next_item(struct decoder *decoder, struct wire_item *item)
     return 0;
 }
 
-static struct view *
+/* Borrowed from the message. */
+static const struct view *
 view_at(struct decoder *decoder, size_t index)
 {
     if (index >= decoder->message->view_count) {
         damaged();
         return NULL;
     }
-    struct view *view = view_copy(decoder->message->views[index]);
-    if (view == NULL) {
+    return decoder->message->views[index];
+}
+
+static struct view *
+copy_view(const struct view *view)
+{
+    struct view *copy = view_copy(view);
+    if (copy == NULL) {
         PyErr_NoMemory();
     }
-    return view;
+    return copy;
 }
 
 static PyObject *
 decode_loan(struct decoder *decoder, const struct wire_item *item)
 {
-    struct view *view = view_at(decoder, item->index);
-    return view == NULL ? NULL : lending_receive(decoder->state, view);
+    const struct view *view = view_at(decoder, item->index);
+    if (view == NULL) {
+        return NULL;
+    }
+    if (view->kind == VIEW_BYTES || view->kind == VIEW_STR) {
+        return lending_read_block(view);
+    }
+    struct view *copy = copy_view(view);
+    return copy == NULL ? NULL : lending_receive(decoder->state, copy);
 }
 
 /* A view of a message's bytes must not outlive it, in a traceback say. Steals it; keeps the exception
@@ -124,8 +139,9 @@ decode_pickle(struct decoder *decoder, const struct wire_item *pickle)
         if (next_item(decoder, &loan) < 0 || loan.tag != WIRE_LOAN) {
             goto done;
         }
-        struct view *view = view_at(decoder, loan.index);
-        PyObject *exporter = view == NULL ? NULL : lending_receive_exporter(decoder->state, view);
+        const struct view *lent = view_at(decoder, loan.index);
+        struct view *view = lent == NULL ? NULL : copy_view(lent);
+        PyObject *exporter = view == NULL ? NULL : exporter_new(decoder->state, view);
         if (exporter == NULL || PyList_Append(buffers, exporter) < 0) {
             Py_XDECREF(exporter);
             goto done;

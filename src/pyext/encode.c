@@ -128,6 +128,23 @@ encode_view(struct encoder *encoder, struct view *view)
 }
 
 static encoded
+encode_bytes(struct encoder *encoder, PyObject *value)
+{
+    if (lending_is_block(value)) {
+        return encode_view(encoder, lending_lend_block(encoder->state, value));
+    }
+    return check(wire_put_bytes(&encoder->message->bytes, PyBytes_AS_STRING(value),
+                                (size_t)PyBytes_GET_SIZE(value)));
+}
+
+static encoded
+encode_text(struct encoder *encoder, PyObject *value)
+{
+    return lending_is_block(value) ? encode_view(encoder, lending_lend_block(encoder->state, value))
+                                   : encode_str(&encoder->message->bytes, value);
+}
+
+static encoded
 encode_members(struct encoder *encoder, PyObject *value)
 {
     PyObject *iterator = PyObject_GetIter(value);
@@ -264,7 +281,7 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
         return encode_int(out, value);
     }
     if (PyUnicode_CheckExact(value)) {
-        return encode_str(out, value);
+        return encode_text(encoder, value);
     }
     if (PyFloat_CheckExact(value)) {
         return check(wire_put_float(out, PyFloat_AS_DOUBLE(value)));
@@ -276,8 +293,7 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
         return check(wire_put_bool(out, value == Py_True));
     }
     if (PyBytes_CheckExact(value)) {
-        return check(
-            wire_put_bytes(out, PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value)));
+        return encode_bytes(encoder, value);
     }
     if (PyMemoryView_Check(value)) {
         return encode_view(encoder, lending_lend(encoder->state, value));

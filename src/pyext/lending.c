@@ -1,12 +1,22 @@
 #include "lending.h"
 
+#include "../core/blob.h"
+#include "exporter.h"
+
 #include <string.h>
 
-/* What is lent: an object, or the buffer of one. Released by the owner only. */
+/* What is lent, released by the owner only. */
 struct lent {
     struct loan loan;
-    PyObject *object; /* or NULL when `buffer` is lent */
-    Py_buffer buffer;
+    enum { LENT_BUFFER, LENT_QUEUE, LENT_BLOCK } kind;
+    PyObject *object; /* the queue; or the bytes or str of a block, NULL once it was moved */
+    union {
+        Py_buffer buffer;
+        struct {
+            struct list node; /* in the owner's state->lent_blocks */
+            struct blob blob;
+        } block;
+    };
 };
 
 /* -- the home of an interpreter's loans -- */
@@ -14,7 +24,11 @@ struct lent {
 static void
 orphaned(struct loan *loan)
 {
-    PyMem_RawFree(loan);
+    struct lent *lent = (struct lent *)loan;
+    if (lent->kind == LENT_BLOCK) {
+        blob_destroy(&lent->block.blob); /* moved: lending_close() saw to that */
+    }
+    PyMem_RawFree(lent);
 }
 
 static void
@@ -24,19 +38,27 @@ home_freed(struct loan_home *home)
 }
 
 static void
+release(struct lent *lent)
+{
+    if (lent->kind == LENT_BUFFER) {
+        PyBuffer_Release(&lent->buffer);
+    }
+    else if (lent->kind == LENT_BLOCK) {
+        list_remove(&lent->block.node);
+        blob_destroy(&lent->block.blob);
+    }
+    Py_XDECREF(lent->object);
+    loan_forget(&lent->loan);
+    PyMem_RawFree(lent);
+}
+
+static void
 release_chain(struct loan *loan)
 {
     while (loan != NULL) {
         struct lent *lent = (struct lent *)loan;
         loan = loan->next;
-        if (lent->object != NULL) {
-            Py_DECREF(lent->object);
-        }
-        else {
-            PyBuffer_Release(&lent->buffer);
-        }
-        loan_forget(&lent->loan);
-        PyMem_RawFree(lent);
+        release(lent);
     }
 }
 
@@ -70,6 +92,7 @@ lending_open(struct state *state)
     }
     loan_home_init(home, state->is_main ? ask_main_to_collect : NULL, orphaned, home_freed);
     state->home = home;
+    list_init(&state->lent_blocks);
     return 0;
 }
 
@@ -79,145 +102,56 @@ lending_collect(struct state *state)
     release_chain(loan_home_take(state->home));
 }
 
+/* Blocks that others may still read outlive this interpreter. Their records stay meanwhile, since what
+ * comes back goes to the home, which is open; once it has closed they may go at any moment, so none is
+ * linked to another any more. */
+static void
+move_blocks(struct state *state)
+{
+    struct list *node;
+    while ((node = list_pop_front(&state->lent_blocks)) != NULL) {
+        struct lent *lent = LIST_ENTRY(node, struct lent, block.node);
+        blob_move(&lent->block.blob);
+        Py_CLEAR(lent->object);
+    }
+}
+
 void
 lending_close(struct state *state)
 {
     if (state->home != NULL) {
+        release_chain(loan_home_take(state->home));
+        move_blocks(state);
         release_chain(loan_home_close(state->home));
         loan_home_drop(state->home);
         state->home = NULL;
     }
 }
 
-/* -- the exporter: what a borrower's memoryview stands on -- */
-
-typedef struct {
-    PyObject_HEAD
-    struct view *view; /* owned */
-} ExporterObject;
-
-/* Whether the memory has no gaps, with the last axis running fastest ('C') or the first ('F'). */
-static bool
-is_contiguous(const struct view *view, char order)
-{
-    ptrdiff_t expected = view->itemsize;
-    for (int i = 0; i < view->dimensions; i++) {
-        int axis = order == 'C' ? view->dimensions - 1 - i : i;
-        if (view->shape[axis] != 1 && view->strides[axis] != expected && view->size > 0) {
-            return false;
-        }
-        expected *= view->shape[axis];
-    }
-    return true;
-}
-
-static bool
-asks_for(int flags, int request)
-{
-    return (flags & request) == request;
-}
-
-/* Whether a request of the buffer protocol can be met by this memory as it lies. */
-static bool
-fits(const struct view *view, int flags)
-{
-    bool c_order = is_contiguous(view, 'C');
-    bool f_order = is_contiguous(view, 'F');
-    if (asks_for(flags, PyBUF_C_CONTIGUOUS) && !c_order) {
-        return false;
-    }
-    if (asks_for(flags, PyBUF_F_CONTIGUOUS) && !f_order) {
-        return false;
-    }
-    if (asks_for(flags, PyBUF_ANY_CONTIGUOUS) && !c_order && !f_order) {
-        return false;
-    }
-    return asks_for(flags, PyBUF_STRIDES) || c_order;
-}
-
-static int
-exporter_getbuffer(PyObject *self, Py_buffer *buffer, int flags)
-{
-    const struct view *view = ((ExporterObject *)self)->view;
-    buffer->obj = NULL;
-    if ((flags & PyBUF_WRITABLE) != 0 && view->readonly) {
-        PyErr_SetString(PyExc_BufferError, "the memory was lent read-only");
-        return -1;
-    }
-    if (!fits(view, flags)) {
-        PyErr_SetString(PyExc_BufferError, "the memory that was lent is not contiguous");
-        return -1;
-    }
-    buffer->buf = view->memory;
-    buffer->len = view->size;
-    buffer->itemsize = view->itemsize;
-    buffer->readonly = view->readonly;
-    buffer->ndim = asks_for(flags, PyBUF_ND) ? view->dimensions : 1;
-    buffer->format = asks_for(flags, PyBUF_FORMAT) ? view->format : NULL;
-    buffer->shape = asks_for(flags, PyBUF_ND) ? view->shape : NULL;
-    buffer->strides = asks_for(flags, PyBUF_STRIDES) ? view->strides : NULL;
-    buffer->suboffsets = NULL;
-    buffer->internal = NULL;
-    buffer->obj = Py_NewRef(self);
-    return 0;
-}
-
-static void
-exporter_dealloc(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    view_free(((ExporterObject *)self)->view);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-static PyType_Slot exporter_slots[] = {
-    {Py_tp_doc,
-     "Memory of another interpreter, lent to this one for as long as this object lives."},
-    {Py_tp_dealloc, exporter_dealloc},
-    {Py_bf_getbuffer, exporter_getbuffer},
-    {0, NULL},
-};
-
-static PyType_Spec exporter_spec = {
-    .name = "aiointerpreters._core.LentMemory",
-    .basicsize = sizeof(ExporterObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = exporter_slots,
-};
-
-int
-lending_register_types(struct state *state)
-{
-    state->exporter_type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &exporter_spec, NULL);
-    return state->exporter_type == NULL ? -1 : 0;
-}
-
-PyObject *
-lending_receive_exporter(struct state *state, struct view *view)
-{
-    PyObject *exporter = state->exporter_type->tp_alloc(state->exporter_type, 0);
-    if (exporter == NULL) {
-        view_free(view);
-        return NULL;
-    }
-    ((ExporterObject *)exporter)->view = view;
-    return exporter;
-}
-
 /* -- lending -- */
 
+/* `object`: borrowed, or NULL. */
 static struct lent *
-lent_new(struct state *state)
+lent_new(struct state *state, int kind, PyObject *object)
 {
     struct lent *lent = PyMem_RawCalloc(1, sizeof(*lent));
     if (lent == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
+    lent->kind = kind;
+    lent->object = Py_XNewRef(object);
     loan_init(&lent->loan, state->home);
     return lent;
+}
+
+/* One that was never out. */
+static void
+lent_discard(struct lent *lent)
+{
+    Py_XDECREF(lent->object);
+    loan_forget(&lent->loan);
+    PyMem_RawFree(lent);
 }
 
 /* A view of `loan` with the geometry of `buffer`. */
@@ -243,7 +177,7 @@ view_of_buffer(struct loan *loan, const Py_buffer *buffer)
 static struct view *
 lend_own_memory(struct state *state, PyObject *memoryview)
 {
-    struct lent *lent = lent_new(state);
+    struct lent *lent = lent_new(state, LENT_BUFFER, NULL);
     if (lent == NULL) {
         return NULL;
     }
@@ -251,8 +185,7 @@ lend_own_memory(struct state *state, PyObject *memoryview)
     PyObject *own = PyMemoryView_FromObject(memoryview);
     if (own == NULL || PyObject_GetBuffer(own, &lent->buffer, PyBUF_FULL_RO) < 0) {
         Py_XDECREF(own);
-        loan_forget(&lent->loan);
-        PyMem_RawFree(lent);
+        lent_discard(lent);
         return NULL;
     }
     Py_DECREF(own);
@@ -277,9 +210,10 @@ lending_lend(struct state *state, PyObject *memoryview)
     /* memoryview re-exports itself: what it stands on is its own buffer's exporter. */
     PyObject *owner =
         PyMemoryView_Check(memoryview) ? PyMemoryView_GET_BUFFER(memoryview)->obj : buffer.obj;
+    struct view *borrowed = exporter_view(state, owner);
     struct view *view;
-    if (owner != NULL && Py_IS_TYPE(owner, state->exporter_type) && buffer.suboffsets == NULL) {
-        view = view_of_buffer(((ExporterObject *)owner)->view->loan, &buffer);
+    if (borrowed != NULL && buffer.suboffsets == NULL) {
+        view = view_of_buffer(borrowed->loan, &buffer);
     }
     else {
         view = lend_own_memory(state, memoryview);
@@ -300,20 +234,73 @@ lending_lend_queue(struct state *state, PyObject *queue)
     if (number == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    struct lent *lent = lent_new(state);
+    struct lent *lent = lent_new(state, LENT_QUEUE, queue);
     if (lent == NULL) {
         return NULL;
     }
-    lent->object = Py_NewRef(queue);
     struct view *view = view_new(&lent->loan, 0, NULL);
     if (view == NULL) {
         PyErr_NoMemory();
     }
     else {
-        view->is_queue = true;
+        view->kind = VIEW_QUEUE;
         view->queue_id = number;
     }
     loan_drop(&lent->loan);
+    return view;
+}
+
+/* Bytes. Below that, two copies take less than a loan. */
+enum { BLOCK_SIZE = 65536 };
+
+bool
+lending_is_block(PyObject *value)
+{
+    return PyBytes_CheckExact(value)
+               ? PyBytes_GET_SIZE(value) >= BLOCK_SIZE
+               : PyUnicode_GET_LENGTH(value) * PyUnicode_KIND(value) >= BLOCK_SIZE;
+}
+
+/* A view of the units of a str or bytes. NULL: out of memory. */
+static struct view *
+view_of_block(struct loan *loan, PyObject *value)
+{
+    struct view *view = view_new(loan, 0, NULL);
+    if (view == NULL) {
+        return NULL;
+    }
+    if (PyBytes_CheckExact(value)) {
+        view->kind = VIEW_BYTES;
+        view->itemsize = 1;
+        view->size = PyBytes_GET_SIZE(value);
+    }
+    else {
+        view->kind = VIEW_STR;
+        view->itemsize = PyUnicode_KIND(value);
+        view->size = PyUnicode_GET_LENGTH(value) * view->itemsize;
+        view->ascii = PyUnicode_IS_ASCII(value);
+    }
+    return view;
+}
+
+struct view *
+lending_lend_block(struct state *state, PyObject *value)
+{
+    struct lent *lent = lent_new(state, LENT_BLOCK, value);
+    if (lent == NULL) {
+        return NULL;
+    }
+    struct view *view = view_of_block(&lent->loan, value);
+    const void *units =
+        PyBytes_CheckExact(value) ? PyBytes_AS_STRING(value) : PyUnicode_DATA(value);
+    if (view == NULL || blob_init(&lent->block.blob, units, (size_t)view->size) != 0) {
+        view_discard(view);
+        lent_discard(lent);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    list_push_back(&state->lent_blocks, &lent->block.node);
+    loan_drop(&lent->loan); /* the view holds it from now on */
     return view;
 }
 
@@ -351,13 +338,42 @@ receive_queue(struct view *view)
     return queue;
 }
 
+static PyObject *
+lost_block(PyObject *empty)
+{
+    Py_DECREF(empty);
+    PyErr_SetString(PyExc_MemoryError,
+                    "there was no memory for a value whose interpreter has ended");
+    return NULL;
+}
+
+PyObject *
+lending_read_block(const struct view *view)
+{
+    struct blob *blob = &((struct lent *)view->loan)->block.blob;
+    if (view->kind == VIEW_BYTES) {
+        PyObject *bytes = PyBytes_FromStringAndSize(NULL, view->size);
+        if (bytes != NULL && !blob_read(blob, PyBytes_AS_STRING(bytes))) {
+            return lost_block(bytes);
+        }
+        return bytes;
+    }
+    static const Py_UCS4 largest[] = {[1] = 0xFF, [2] = 0xFFFF, [4] = 0x10FFFF};
+    PyObject *text =
+        PyUnicode_New(view->size / view->itemsize, view->ascii ? 0x7F : largest[view->itemsize]);
+    if (text != NULL && !blob_read(blob, PyUnicode_DATA(text))) {
+        return lost_block(text);
+    }
+    return text;
+}
+
 PyObject *
 lending_receive(struct state *state, struct view *view)
 {
-    if (view->is_queue) {
+    if (view->kind == VIEW_QUEUE) {
         return receive_queue(view);
     }
-    PyObject *exporter = lending_receive_exporter(state, view);
+    PyObject *exporter = exporter_new(state, view);
     if (exporter == NULL) {
         return NULL;
     }

@@ -29,7 +29,8 @@ view_copy(const struct view *view)
     if (copy == NULL) {
         return NULL;
     }
-    copy->is_queue = view->is_queue;
+    copy->kind = view->kind;
+    copy->ascii = view->ascii;
     copy->queue_id = view->queue_id;
     copy->memory = view->memory;
     copy->size = view->size;
@@ -48,6 +49,12 @@ view_free(struct view *view)
         loan_drop(view->loan);
         free(view);
     }
+}
+
+void
+view_discard(struct view *view)
+{
+    free(view);
 }
 
 void

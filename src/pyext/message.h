@@ -18,8 +18,14 @@
 /* What a WIRE_LOAN stands for. A view's geometry is its own, the memory is the loan's. */
 struct view {
     struct loan *loan; /* held */
-    bool is_queue;     /* no memory: a concurrent.interpreters.Queue, by its id */
+    enum {
+        VIEW_MEMORY, /* a memoryview */
+        VIEW_QUEUE,  /* no memory: a concurrent.interpreters.Queue, by its id */
+        VIEW_BYTES,  /* a large bytes; the loan's owner knows where it lies */
+        VIEW_STR,    /* a large str, units of `itemsize` bytes */
+    } kind;
     int64_t queue_id;
+    bool ascii; /* a str of nothing but ASCII */
     void *memory;
     ptrdiff_t size; /* bytes */
     ptrdiff_t itemsize;
@@ -35,6 +41,8 @@ struct view *view_new(struct loan *loan, int dimensions, const char *format);
 /* One more view of the same, holding the loan too. NULL: out of memory. */
 struct view *view_copy(const struct view *view);
 void view_free(struct view *view);
+/* Without giving the loan back, for its owner who ends it otherwise. */
+void view_discard(struct view *view);
 
 enum { MESSAGE_ROOM = 48 };
 

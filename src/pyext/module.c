@@ -5,6 +5,7 @@
 #include "crew.h"
 #include "definition.h"
 #include "executor.h"
+#include "exporter.h"
 #include "future.h"
 #include "interp.h"
 #include "lending.h"
@@ -153,7 +154,7 @@ module_exec(PyObject *module)
     struct state *state = state_of_module(module);
     state->module = module;
     state->is_main = PyInterpreterState_Get() == PyInterpreterState_Main();
-    if (lending_open(state) < 0 || lending_register_types(state) < 0 ||
+    if (lending_open(state) < 0 || exporter_register_types(state) < 0 ||
         tag_register_types(state) < 0) {
         return -1;
     }

@@ -6,6 +6,7 @@
 #ifndef AIOINTERP_STATE_H
 #define AIOINTERP_STATE_H
 
+#include "../core/list.h"
 #include "compat.h"
 
 #include <stddef.h>
@@ -21,6 +22,7 @@ struct state {
     PyTypeObject *tag_type;
     PyTypeObject *exporter_type;
     struct loan_home *home;      /* where this interpreter's loans return to */
+    struct list lent_blocks;     /* of lending: blocks that are out */
     struct callables *callables; /* functions this interpreter has looked up; NULL until used */
 
     /* where executors live: made by executor_types() */
