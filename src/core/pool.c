@@ -72,7 +72,7 @@ empty(struct pool *pool)
     list_init(&pool->free);
     list_init(&pool->empty);
     pool->plain_count = pool->slotted_count = 0;
-    pool->parked_count = pool->coming = pool->workers = 0;
+    pool->parked_count = pool->coming = pool->starting = pool->workers = 0;
     pool->spinning = false;
     for (unsigned i = 0; i < pool->max_slots; i++) {
         pool->slots[i].home = NULL;
@@ -97,6 +97,7 @@ pool_init(struct pool *pool, unsigned max_workers, unsigned max_slots)
     }
     empty(pool);
     pool->may_spin = os_cpu_count() > 1;
+    pool->most_looking = os_cpu_count() > 3 ? os_cpu_count() / 2 : 1;
     atomic_init(&pool->departures, 0);
     atomic_init(&pool->work, false);
     atomic_init(&pool->returns, 0);
@@ -132,17 +133,25 @@ unpark_locked(struct pool *pool, struct list *node)
     return worker;
 }
 
+enum { ANY_CPU = -1 };
+
 /* The parked worker that suits best: for a slotted job one that is home to an interpreter, for a
- * plain one rather not; the last to park first, since its caches are warm. */
+ * plain one rather not; of these one that parked on `cpu`; the last to park first, since its caches
+ * are warm. */
 static struct worker *
-choose_locked(struct pool *pool, bool slotted)
+choose_locked(struct pool *pool, bool slotted, int cpu)
 {
+    struct list *suits = NULL;
     for (struct list *node = pool->parked.next; node != &pool->parked; node = node->next) {
-        if ((LIST_ENTRY(node, struct worker, node)->homes > 0) == slotted) {
-            return unpark_locked(pool, node);
+        struct worker *worker = LIST_ENTRY(node, struct worker, node);
+        if ((worker->homes > 0) == slotted) {
+            if (cpu == ANY_CPU || worker->cpu == cpu) {
+                return unpark_locked(pool, node);
+            }
+            suits = suits == NULL ? node : suits;
         }
     }
-    return unpark_locked(pool, pool->parked.next);
+    return unpark_locked(pool, suits != NULL ? suits : pool->parked.next);
 }
 
 /* What must be done once the lock is free, so that every job that can start has a worker coming. */
@@ -151,26 +160,31 @@ struct calls {
     unsigned start;   /* workers to be started */
 };
 
+static void
+wake_some_locked(struct pool *pool, bool slotted, int cpu, struct list *wake)
+{
+    while (pool->parked_count > 0 && pool->coming - pool->starting < pool->most_looking &&
+           demand_locked(pool) > pool->coming - pool->starting) {
+        list_push_back(wake, &choose_locked(pool, slotted, cpu)->node);
+    }
+}
+
 /* Starts at most `may_start` workers: who counts a worker must be able to say so to somebody who
  * starts it. */
 static void
-call_workers_locked(struct pool *pool, bool slotted, unsigned may_start, struct calls *calls)
+call_workers_locked(struct pool *pool, bool slotted, int cpu, unsigned may_start,
+                    struct calls *calls)
 {
     list_init(&calls->wake);
     calls->start = 0;
-    while (demand_locked(pool) > pool->coming) {
-        if (pool->parked_count > 0) {
-            list_push_back(&calls->wake, &choose_locked(pool, slotted)->node);
-        }
-        else if (calls->start < may_start && pool->workers < pool->max_workers) {
-            pool->workers++;
-            pool->coming++;
-            calls->start++;
-        }
-        else {
-            break;
-        }
+    while (calls->start < may_start && pool->workers < pool->max_workers &&
+           demand_locked(pool) > (size_t)pool->coming + pool->parked_count) {
+        pool->workers++;
+        pool->coming++;
+        pool->starting++;
+        calls->start++;
     }
+    wake_some_locked(pool, slotted, cpu, &calls->wake);
 }
 
 static void
@@ -225,8 +239,8 @@ queue_of(struct pool *pool, struct job *job)
     return job->slotted ? &pool->slotted : &pool->plain;
 }
 
-pool_submitted
-pool_submit(struct pool *pool, struct job *job)
+static pool_submitted
+submit(struct pool *pool, struct job *job, int cpu)
 {
     struct calls calls;
     lock(pool);
@@ -237,10 +251,45 @@ pool_submit(struct pool *pool, struct job *job)
     job->number = pool->next_number++;
     list_push_back(queue_of(pool, job), &job->node);
     count_locked(pool, job, true);
-    call_workers_locked(pool, job->slotted, 1, &calls);
+    call_workers_locked(pool, job->slotted, cpu, 1, &calls);
     unlock(pool);
     wake(&calls.wake);
     return calls.start > 0 ? POOL_START_WORKER : POOL_QUEUED;
+}
+
+pool_submitted
+pool_submit(struct pool *pool, struct job *job)
+{
+    return submit(pool, job, ANY_CPU);
+}
+
+pool_submitted
+pool_submit_near(struct pool *pool, struct job *job)
+{
+    return submit(pool, job, os_current_cpu());
+}
+
+int
+pool_submit_all(struct pool *pool, struct list *jobs, size_t count)
+{
+    struct calls calls;
+    unsigned most = count < INT_MAX ? (unsigned)count : INT_MAX;
+    lock(pool);
+    if (pool->closed) {
+        unlock(pool);
+        return -1;
+    }
+    bool slotted = LIST_ENTRY(jobs->next, struct job, node)->slotted;
+    for (struct list *node = jobs->next; node != jobs; node = node->next) {
+        LIST_ENTRY(node, struct job, node)->number = pool->next_number++;
+    }
+    list_move_all(slotted ? &pool->slotted : &pool->plain, jobs);
+    *(slotted ? &pool->slotted_count : &pool->plain_count) += count;
+    note_work_locked(pool);
+    call_workers_locked(pool, slotted, ANY_CPU, most, &calls);
+    unlock(pool);
+    wake(&calls.wake);
+    return (int)calls.start;
 }
 
 /* Gives the lock back too. Whoever awaits the workers may end the pool as soon as the lock is free:
@@ -261,8 +310,10 @@ pool_worker_failed(struct pool *pool)
     lock(pool);
     pool->workers--;
     pool->coming--;
+    pool->starting--;
     bool others = pool->workers > 0;
-    call_workers_locked(pool, pool->plain_count == 0, 0, &calls); /* who relied on this one */
+    call_workers_locked(pool, pool->plain_count == 0, ANY_CPU, 0,
+                        &calls); /* who relied on this one */
     unlock_and_note_departure(pool);
     wake(&calls.wake); /* nobody is parked in a pool without workers, which may be gone by now */
     return others;
@@ -347,7 +398,7 @@ pool_slot_ended(struct pool *pool, struct worker *worker)
     worker->slot->home = NULL;
     worker->homes--;
     release_slot_locked(pool, worker);
-    call_workers_locked(pool, true, 0, &calls);
+    call_workers_locked(pool, true, ANY_CPU, 0, &calls);
     unlock(pool);
     wake(&calls.wake);
 }
@@ -409,6 +460,10 @@ choose_job_locked(struct pool *pool, struct worker *worker)
 static struct job *
 take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
 {
+    if (worker->starting) {
+        worker->starting = false;
+        pool->starting--;
+    }
     struct job *job = choose_job_locked(pool, worker);
     look_locked(pool, worker, job == NULL);
     if (job != NULL) {
@@ -417,6 +472,7 @@ take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
         if (pool->closed && nothing_pending(pool)) {
             call_everyone_locked(pool, wake_list);
         }
+        wake_some_locked(pool, pool->plain_count == 0, ANY_CPU, wake_list);
     }
     return job;
 }
@@ -425,7 +481,7 @@ void
 pool_join(struct pool *pool, struct worker *worker)
 {
     (void)pool; /* counted in `coming` since somebody was told to start it */
-    *worker = (struct worker){.looking = true};
+    *worker = (struct worker){.looking = true, .starting = true};
     list_init(&worker->node);
     atomic_init(&worker->signal, 0);
 }
@@ -487,6 +543,7 @@ pool_wait(struct pool *pool, struct worker *worker)
             continue;
         }
         look_locked(pool, worker, false);
+        worker->cpu = os_current_cpu();
         list_push_front(&pool->parked, &worker->node);
         pool->parked_count++;
         unlock(pool);
@@ -509,7 +566,7 @@ pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job)
         list_push_front(queue_of(pool, job), &job->node);
         count_locked(pool, job, true);
     }
-    call_workers_locked(pool, job != NULL && job->slotted, UINT_MAX, &calls);
+    call_workers_locked(pool, job != NULL && job->slotted, ANY_CPU, UINT_MAX, &calls);
     unlock(pool);
     wake(&calls.wake);
     return calls.start;
@@ -520,6 +577,7 @@ pool_leave(struct pool *pool, struct worker *worker)
 {
     lock(pool);
     look_locked(pool, worker, false);
+    pool->starting -= worker->starting;
     release_slot_locked(pool, worker);
     pool->workers--;
     unlock_and_note_departure(pool);

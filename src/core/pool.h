@@ -55,9 +55,11 @@ struct slot {
 };
 
 struct worker {
-    struct list node;   /* in the pool's parked list; pool lock */
-    struct slot *slot;  /* held; written by the worker under the pool's lock */
-    unsigned homes;     /* slots whose home this is; written by the worker under the lock */
+    struct list node;  /* in the pool's parked list; pool lock */
+    struct slot *slot; /* held; written by the worker under the pool's lock */
+    int cpu;           /* where it parked; pool lock */
+    unsigned homes;    /* slots whose home this is; written by the worker under the lock */
+    bool starting;
     bool looking;       /* counted in `coming`; pool lock */
     atomic_uint signal; /* 1: woken. Set by the waker (release) after unlinking the worker, taken
                               back by the worker (acquire) */
@@ -73,7 +75,9 @@ struct pool {
 
     struct list parked; /* workers, the last to park first */
     unsigned parked_count;
-    unsigned coming;      /* workers that are looking, or being started */
+    unsigned coming;   /* workers that are looking, or being started */
+    unsigned starting; /* those of `coming` that are being started */
+    unsigned most_looking;
     unsigned workers;     /* started, or being started, and not left */
     unsigned max_workers; /* constant */
 
@@ -107,6 +111,15 @@ typedef enum {
 } pool_submitted;
 
 pool_submitted pool_submit(struct pool *pool, struct job *job);
+
+/* The same for a caller who is about to wait for the job: a worker that parked on the same CPU does it
+ * soonest, since handing over there takes no interrupt to another one. */
+pool_submitted pool_submit_near(struct pool *pool, struct job *job);
+
+/* The same for `count` jobs of one kind, linked in `jobs`, which is empty afterwards; at least one.
+ * Returns how many workers should be started, as for POOL_START_WORKER; -1: refused, `jobs` as it
+ * was. */
+int pool_submit_all(struct pool *pool, struct list *jobs, size_t count);
 
 /* A worker that pool_submit() or pool_stay_busy() asked for could not be started. False: there is
  * no other worker either, so the caller drains the pool and fails what was pending. */

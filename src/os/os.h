@@ -46,6 +46,9 @@ void os_word_wake_all(atomic_uint *word);
 /* CPUs that this process may run on (its affinity mask), at least 1. */
 unsigned os_cpu_count(void);
 
+/* The CPU that the caller runs on at the moment, or -1 where that cannot be asked quickly. */
+int os_current_cpu(void);
+
 /* A hint to the core that this is a spin loop. */
 void os_spin_hint(void);
 

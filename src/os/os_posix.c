@@ -296,6 +296,16 @@ os_cpu_count(void)
     return count < 1 ? 1 : (unsigned)count;
 }
 
+int
+os_current_cpu(void)
+{
+#if defined(__linux__)
+    return sched_getcpu(); /* no system call */
+#else
+    return -1;
+#endif
+}
+
 void
 os_spin_hint(void)
 {
