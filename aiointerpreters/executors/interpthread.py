@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import itertools
-import time
-import weakref
-
 from aiointerpreters._core import executor_types, interpreter
 
 __all__ = ("InterpreterThreadPoolExecutor", "interpreter")
@@ -15,15 +10,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
     from typing import Any
 
     class _Executor(ThreadPoolExecutor):
         # What aiointerpreters._core makes of it.
         def __init__(self, *args: Any, max_interpreters: int | None, **kwargs: Any) -> None: ...
+        def _map[R](
+            self,
+            fn: Callable[..., R],
+            iterables: tuple[Iterable[Any], ...],
+            timeout: float | None,
+            ahead: int,
+        ) -> Iterator[R]: ...
 
 else:
     _, _Executor = executor_types()
+
+_SUBMIT = _Executor.submit
 
 
 class InterpreterThreadPoolExecutor(_Executor):
@@ -112,16 +116,11 @@ class InterpreterThreadPoolExecutor(_Executor):
                 raise TypeError("buffersize must be an integer or None")
             if buffersize < 1:
                 raise ValueError("buffersize must be None or > 0")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        calls = zip(*iterables, strict=False)
-        futures = collections.deque(
-            self.submit(fn, *args) for args in itertools.islice(calls, buffersize)
-        )
-        refill = None
-        if buffersize is not None:
-            # The iterator must not keep the executor alive.
-            refill = _Refill(weakref.ref(self), fn, calls)
-        return _results(futures, deadline, refill)
+        if self.submit != _SUBMIT.__get__(self):
+            # Somebody else's submit() makes the futures.
+            return super().map(fn, *iterables, timeout=timeout, **_given(buffersize=buffersize))
+        seconds = None if timeout is None else timeout + 0.0
+        return self._map(fn, iterables, seconds, buffersize or 0)
 
     def set_as_event_loop_default(
         self, ctx: asyncio.AbstractEventLoop | asyncio.Runner | None = None
@@ -154,48 +153,6 @@ class InterpreterThreadPoolExecutor(_Executor):
         loop.set_default_executor(self)
 
 
-class _Refill:
-    """Submits the next call of a map with a `buffersize`, as long as there is one to submit to."""
-
-    def __init__(
-        self,
-        executor: weakref.ref[InterpreterThreadPoolExecutor],
-        fn: Callable[..., object],
-        calls: Iterator[tuple[object, ...]],
-    ) -> None:
-        self._executor = executor
-        self._fn = fn
-        self._calls = calls
-
-    def __call__(self, futures: collections.deque[Future[Any]]) -> None:
-        executor = self._executor()
-        if executor is not None:
-            for args in itertools.islice(self._calls, 1):
-                futures.append(executor.submit(self._fn, *args))
-
-
-def _results(
-    futures: collections.deque[Future[Any]], deadline: float | None, refill: _Refill | None
-) -> Iterator[Any]:
-    try:
-        while futures:
-            if refill is not None:
-                refill(futures)
-            # No name here holds the future: while its result is out, it could be freed.
-            yield _taken(futures.popleft(), deadline)
-    finally:
-        for future in reversed(futures):  # workers begin at the other end
-            future.cancel()
-
-
-def _taken(future: Future[Any], deadline: float | None) -> object:
-    """The future's result; the future is cancelled if that is not to be had in time."""
-    try:
-        try:
-            # Past the deadline this is negative, which is a time-out at once.
-            return future.result(None if deadline is None else deadline - time.monotonic())
-        finally:
-            future.cancel()
-    finally:
-        # An exception holds this frame, and the future holds the exception.
-        del future
+def _given(**options: object) -> dict[str, Any]:
+    """The options that are not None: 3.13 does not know `buffersize`."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -381,7 +381,7 @@ encode_initializer(struct crew *crew)
         callable = ((TagObject *)callable)->marked;
     }
     PyObject *definition;
-    if (definition_find(crew->state, callable, NULL, &definition) < 0) {
+    if (definition_find(crew->state, callable, &definition) < 0) {
         return -1;
     }
     struct func *func = NULL;
@@ -399,7 +399,7 @@ encode_initializer(struct crew *crew)
     int result = call == NULL
                      ? -1
                      : transport_encode_call(crew->state, call, &values,
-                                             func != NULL ? func->name : "the initializer");
+                                             func != NULL ? func->name : "the initializer", NULL);
     if (result == 0 && !crew->interp.ready) {
         crew->interp.func = func;
         crew->interp.call = call;

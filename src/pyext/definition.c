@@ -310,14 +310,16 @@ may_have_name(PyObject *callable)
     return qualname != NULL;
 }
 
+PyObject *
+definition_recall(struct state *state, PyObject *known, PyObject *callable)
+{
+    return is_valid(state, known, callable) ? Py_NewRef(known) : NULL;
+}
+
 int
-definition_find(struct state *state, PyObject *callable, PyObject *known, PyObject **definition)
+definition_find(struct state *state, PyObject *callable, PyObject **definition)
 {
     *definition = NULL;
-    if (is_valid(state, known, callable)) {
-        *definition = Py_NewRef(known);
-        return 0;
-    }
     if (!is_function(state, callable) && !may_have_name(callable)) {
         return 0;
     }

@@ -15,10 +15,12 @@
 #include "state.h"
 
 /* A new reference to the definition of `callable`, up to date; *definition is NULL when it has none
- * and must be sent as a value. -1 with an exception when it cannot be sent at all. `known` is what
- * the caller had before (borrowed, or NULL). */
-int definition_find(struct state *state, PyObject *callable, PyObject *known,
-                    PyObject **definition);
+ * and must be sent as a value. -1 with an exception when it cannot be sent at all. */
+int definition_find(struct state *state, PyObject *callable, PyObject **definition);
+
+/* `known`, what definition_find() gave once (borrowed, or NULL), if it still stands for `callable`: a new
+ * reference. NULL without an exception: it does not. Runs no Python. */
+PyObject *definition_recall(struct state *state, PyObject *known, PyObject *callable);
 
 /* Borrowed from the definition. */
 struct func *definition_func(PyObject *definition);

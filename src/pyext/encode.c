@@ -496,23 +496,42 @@ blame_value(struct state *state, const struct call_values *call, const char *fun
     transport_raise_send_error("argument", function, Py_None, NULL);
 }
 
+/* Keeps the exception that is set, unless the guard gives up. */
+static int
+call_guard(const struct python_guard *guard)
+{
+    if (guard == NULL) {
+        return 0;
+    }
+    PyObject *error = PyErr_GetRaisedException();
+    if (guard->before_python(guard->argument) < 0) {
+        Py_XDECREF(error);
+        return -1;
+    }
+    PyErr_SetRaisedException(error);
+    return 0;
+}
+
 int
 transport_encode_call(struct state *state, struct message *message, const struct call_values *call,
-                      const char *function)
+                      const char *function, const struct python_guard *guard)
 {
     struct encoder encoder;
     encoder_init(&encoder, state, message);
     encoded result = encode_native_call(&encoder, call);
     encoder_free(&encoder);
-    if (result == NOT_NATIVE) {
-        result = encode_pickled_call(state, message, call) == 0 ? ENCODED : FAILED;
+    if (result == ENCODED) {
+        return 0;
     }
-    if (result == FAILED) {
-        message_reset(message);
-        blame_value(state, call, function);
+    message_reset(message);
+    if (call_guard(guard) < 0) {
         return -1;
     }
-    return 0;
+    if (result == NOT_NATIVE && encode_pickled_call(state, message, call) == 0) {
+        return 0;
+    }
+    blame_value(state, call, function);
+    return -1;
 }
 
 /* -- errors -- */

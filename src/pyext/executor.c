@@ -1,6 +1,7 @@
 #include "executor.h"
 
 #include "crew.h"
+#include "map.h"
 #include "submit.h"
 #include "workqueue.h"
 
@@ -25,8 +26,8 @@ data_of(PyObject *self)
                             atomic_load_explicit(&data_offset, memory_order_relaxed));
 }
 
-static struct crew *
-crew_of(PyObject *self)
+struct crew *
+executor_crew(PyObject *self)
 {
     struct crew *crew = data_of(self)->crew;
     if (crew == NULL) {
@@ -188,7 +189,7 @@ executor_dealloc(PyObject *self)
 static PyObject *
 executor_submit(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
 {
-    struct crew *crew = crew_of(self);
+    struct crew *crew = executor_crew(self);
     if (crew == NULL) {
         return NULL;
     }
@@ -200,6 +201,23 @@ executor_submit(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObjec
     PyObject *future = submit(crew->state, crew, args[0], args + 1, (size_t)nargs - 1, keywords);
     crew_drop(crew);
     return future;
+}
+
+/* _map(fn, iterables, timeout, ahead): map() with its arguments checked; ahead 0 is all. */
+static PyObject *
+executor_map(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct crew *crew = executor_crew(self);
+    if (crew == NULL) {
+        return NULL;
+    }
+    if (nargs != 4 || !PyTuple_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "_map(fn, iterables, timeout, ahead)");
+        return NULL;
+    }
+    size_t ahead = (size_t)PyNumber_AsSsize_t(args[3], NULL); /* clipped when it is too large */
+    return PyErr_Occurred() ? NULL
+                            : map_new(crew->state, self, crew, args[0], args[1], args[2], ahead);
 }
 
 /* -- shutdown -- */
@@ -265,7 +283,7 @@ executor_shutdown(PyObject *self, PyObject *args, PyObject *kwargs)
                                      &cancel_futures)) {
         return NULL;
     }
-    struct crew *crew = crew_of(self);
+    struct crew *crew = executor_crew(self);
     if (crew == NULL) {
         return NULL;
     }
@@ -283,28 +301,28 @@ executor_shutdown(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 executor_get_max_workers(PyObject *self, void *Py_UNUSED(closure))
 {
-    struct crew *crew = crew_of(self);
+    struct crew *crew = executor_crew(self);
     return crew == NULL ? NULL : PyLong_FromUnsignedLong(crew->pool.max_workers);
 }
 
 static PyObject *
 executor_get_max_interpreters(PyObject *self, void *Py_UNUSED(closure))
 {
-    struct crew *crew = crew_of(self);
+    struct crew *crew = executor_crew(self);
     return crew == NULL ? NULL : PyLong_FromUnsignedLong(crew->pool.max_slots);
 }
 
 static PyObject *
 executor_get_shutdown(PyObject *self, void *Py_UNUSED(closure))
 {
-    struct crew *crew = crew_of(self);
+    struct crew *crew = executor_crew(self);
     return crew == NULL ? NULL : PyBool_FromLong(crew->shutdown || crew_is_exiting());
 }
 
 static PyObject *
 executor_get_broken(PyObject *self, void *Py_UNUSED(closure))
 {
-    struct crew *crew = crew_of(self);
+    struct crew *crew = executor_crew(self);
     if (crew == NULL) {
         return NULL;
     }
@@ -315,7 +333,7 @@ executor_get_broken(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 executor_get_object(PyObject *self, void *closure)
 {
-    struct crew *crew = crew_of(self);
+    struct crew *crew = executor_crew(self);
     if (crew == NULL) {
         return NULL;
     }
@@ -326,14 +344,14 @@ executor_get_object(PyObject *self, void *closure)
 static PyObject *
 executor_get_work_queue(PyObject *self, void *Py_UNUSED(closure))
 {
-    struct crew *crew = crew_of(self);
+    struct crew *crew = executor_crew(self);
     return crew == NULL ? NULL : workqueue_new(crew->state, crew);
 }
 
 static PyObject *
 executor_get_idle_semaphore(PyObject *self, void *Py_UNUSED(closure))
 {
-    struct crew *crew = crew_of(self);
+    struct crew *crew = executor_crew(self);
     PyObject *threading = crew == NULL ? NULL : PyImport_ImportModule("threading");
     PyObject *semaphore = threading == NULL ? NULL
                                             : PyObject_CallMethod(threading, "Semaphore", "I",
@@ -408,6 +426,7 @@ PyDoc_STRVAR(shutdown_doc,
 static PyMethodDef executor_methods[] = {
     {"submit", (PyCFunction)(void (*)(void))executor_submit, METH_FASTCALL | METH_KEYWORDS,
      submit_doc},
+    {"_map", (PyCFunction)(void (*)(void))executor_map, METH_FASTCALL, NULL},
     {"shutdown", (PyCFunction)(void (*)(void))executor_shutdown, METH_VARARGS | METH_KEYWORDS,
      shutdown_doc},
     {NULL, NULL, 0, NULL},

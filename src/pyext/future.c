@@ -2,6 +2,7 @@
 
 #include "crew.h"
 #include "future_data.h"
+#include "outcome.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -30,29 +31,12 @@ none_if_null(PyObject *object)
     return Py_NewRef(object != NULL ? object : Py_None);
 }
 
-/* As a raise statement: sets the context, and takes a class, too. */
-static PyObject *
-raise(PyObject *exception)
-{
-    PyObject *held = Py_NewRef(exception);
-    if (PyExceptionInstance_Check(held)) {
-        PyErr_SetObject((PyObject *)Py_TYPE(held), held);
-    }
-    else if (PyExceptionClass_Check(held)) {
-        PyErr_SetNone(held);
-    }
-    else {
-        PyErr_SetString(PyExc_TypeError, "exceptions must derive from BaseException");
-    }
-    Py_DECREF(held);
-    return NULL;
-}
-
 static PyObject *
 raise_or_return(FutureData *data)
 {
     if (data->exception != NULL) {
-        return raise(data->exception);
+        outcome_raise(data->exception);
+        return NULL;
     }
     return none_if_null(data->result);
 }

@@ -9,6 +9,7 @@
 #include "future.h"
 #include "interp.h"
 #include "lending.h"
+#include "map.h"
 #include "searchpath.h"
 #include "tag.h"
 #include "workqueue.h"
@@ -113,7 +114,7 @@ make_executor_types(struct state *state)
 {
     if (import_functools(state) < 0 || definition_register_types(state) < 0 ||
         workqueue_register_types(state) < 0 || future_register_types(state) < 0 ||
-        executor_register_types(state) < 0) {
+        map_register_types(state) < 0 || executor_register_types(state) < 0) {
         return -1;
     }
     if (!state->is_main) {
@@ -170,6 +171,7 @@ module_exec(PyObject *module)
     DO(state->future_type);                                             \
     DO(state->executor_type);                                           \
     DO(state->work_queue_type);                                         \
+    DO(state->map_type);                                                \
     DO(state->cancelled_error);                                         \
     DO(state->invalid_state_error);                                     \
     DO(state->broken_pool);                                             \

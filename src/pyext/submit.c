@@ -3,6 +3,7 @@
 #include "definition.h"
 #include "future.h"
 #include "lending.h"
+#include "outcome.h"
 #include "searchpath.h"
 #include "tag.h"
 #include "task.h"
@@ -149,42 +150,79 @@ flatten(struct state *state, struct flat_call *call)
 
 /* -- encoding -- */
 
+/* Before something runs that may be anybody's Python. `argument`: the batch, or NULL. */
 static int
-encode(struct state *state, struct task *task, const struct flat_call *call, PyObject *definition)
+flush_before_python(void *argument)
 {
+    struct batch *batch = argument;
+    if (batch == NULL || batch_flush(batch) == 0) {
+        return 0;
+    }
+    batch->refused = true;
+    return -1;
+}
+
+static int
+encode(struct state *state, struct task *task, const struct flat_call *call, PyObject *definition,
+       struct batch *batch)
+{
+    struct message *message = &task->tagged.message;
     struct call_values values = {NULL, call->values, call->count, call->keywords};
+    struct python_guard guard = {flush_before_python, batch};
     if (definition != NULL) {
         task->tagged.func = definition_func(definition);
         func_own(task->tagged.func);
-        return transport_encode_call(state, &task->tagged.message, &values,
-                                     task->tagged.func->name);
+        return transport_encode_call(state, message, &values, task->tagged.func->name, &guard);
     }
     const char *name;
     PyObject *name_holder = definition_name(call->target, &name);
     values.callable = call->target;
-    int result = transport_encode_call(state, &task->tagged.message, &values, name);
+    int result = transport_encode_call(state, message, &values, name, &guard);
     Py_XDECREF(name_holder);
     return result;
 }
 
+/* What definition_find() gives, from the tag or the batch if they know. -1 with an exception: of the
+ * callable, or (`batch->failed`) because the batch could not be queued. */
+static int
+find_definition(struct state *state, TagObject *tag, PyObject *target, struct batch *batch,
+                PyObject **definition)
+{
+    bool is_direct = target == tag->marked;
+    if (batch != NULL && batch->definition != NULL && batch->target == target) {
+        *definition = Py_NewRef(batch->definition);
+        return 0;
+    }
+    *definition = is_direct ? definition_recall(state, tag->definition, target) : NULL;
+    if (*definition != NULL) {
+        return 0;
+    }
+    if (flush_before_python(batch) < 0 || definition_find(state, target, definition) < 0) {
+        return -1;
+    }
+    if (is_direct) {
+        Py_XSETREF(tag->definition, Py_XNewRef(*definition));
+    }
+    return 0;
+}
+
 /* Fills a task with a tagged call. -1 with the exception that its future should end with. */
 static int
-fill_tagged(struct state *state, struct task *task, TagObject *tag, struct flat_call *call)
+fill_tagged(struct state *state, struct task *task, TagObject *tag, struct flat_call *call,
+            struct batch *batch)
 {
     PyObject *definition;
-    if (flatten(state, call) < 0) {
+    if (flatten(state, call) < 0 ||
+        find_definition(state, tag, call->target, batch, &definition) < 0) {
         return -1;
     }
-    bool is_direct = call->target == tag->marked;
-    PyObject *known = is_direct ? Py_XNewRef(tag->definition) : NULL;
-    int found = definition_find(state, call->target, known, &definition);
-    Py_XDECREF(known); /* only its address counts from here on */
-    if (found < 0) {
-        return -1;
+    if (batch != NULL) {
+        batch->target = call->target;
+        Py_XSETREF(batch->definition, Py_XNewRef(definition));
     }
-    int result = encode(state, task, call, definition);
-    if (is_direct && definition != known) {
-        Py_XSETREF(tag->definition, Py_XNewRef(definition));
+    int result = encode(state, task, call, definition, batch);
+    if (result < 0 && batch != NULL) {
+        Py_CLEAR(batch->definition); /* saying why has run Python */
     }
     Py_XDECREF(definition);
     return result;
@@ -243,100 +281,216 @@ check_open(struct state *state, struct crew *crew)
     return -1;
 }
 
+/* No task could be queued. */
+static void
+raise_closed(struct state *state, struct crew *crew)
+{
+    if (check_open(state, crew) == 0) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
+    }
+}
+
+/* All of them; the first error of one that nobody makes up for is raised at the end. */
+static int
+start_workers(struct crew *crew, int count)
+{
+    PyObject *error = NULL;
+    for (; count > 0; count--) {
+        if (crew_start_worker(crew) < 0) {
+            PyObject *raised = PyErr_GetRaisedException();
+            if (error == NULL) {
+                error = Py_NewRef(raised);
+            }
+            Py_DECREF(raised);
+        }
+    }
+    PyErr_SetRaisedException(error);
+    return error == NULL ? 0 : -1;
+}
+
 /* Queues a filled task, which it takes a reference to. */
 static int
 queue(struct state *state, struct crew *crew, struct task *task)
 {
+    struct pool *pool = &crew->pool;
+    bool near = outcome_is_awaited_at_once(task);
     task_hold(task);
-    switch (pool_submit(&crew->pool, &task->job)) {
+    switch ((near ? pool_submit_near : pool_submit)(pool, &task->job)) {
     case POOL_QUEUED:
         return 0;
     case POOL_START_WORKER:
         return crew_start_worker(crew);
     default: /* closed since check_open(): encoding may run Python code */
         task_drop(task);
-        if (check_open(state, crew) == 0) {
-            PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
-        }
+        raise_closed(state, crew);
         return -1;
     }
 }
 
-/* The future of a filled task; takes the task over. When `failed`, the future ends at once with the
- * exception that is set. */
-static PyObject *
-finish_submit(struct state *state, struct crew *crew, struct task *task, bool failed)
-{
-    if (failed && !PyErr_ExceptionMatches(PyExc_Exception)) {
-        task_drop(task); /* a Ctrl-C while encoding is the caller's, not the future's */
-        return NULL;
-    }
-    PyObject *error = failed ? PyErr_GetRaisedException() : NULL;
-    PyObject *future = future_new(state, task);
-    if (future != NULL && failed) {
-        future_fail(state, task, error);
-    }
-    else if (future != NULL && queue(state, crew, task) < 0) {
-        Py_CLEAR(future);
-    }
-    Py_XDECREF(error);
-    return future;
-}
+/* -- making a task -- */
 
-static PyObject *
-submit_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_call *call)
+/* What comes before a tagged task can be filled. */
+static int
+prepare_tagged(struct state *state, struct crew *crew)
 {
-    struct task *task = NULL;
     lending_collect(state);
     if (crew_prepare_interp_initializer(crew) < 0) {
         if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError)) {
-            flat_free(call);
-            return NULL; /* a Ctrl-C says nothing about the initializer */
+            return -1; /* a Ctrl-C says nothing about the initializer */
         }
         PyObject *cause = PyErr_GetRaisedException();
         crew_break(crew, cause);
         Py_DECREF(cause);
         crew_raise_broken(crew);
+        return -1;
     }
-    else if (searchpath_note(state) == 0) {
-        task = task_new(true, crew_generation());
-    }
-    PyObject *future = NULL;
-    if (task != NULL) {
-        bool failed = fill_tagged(state, task, tag, call) < 0;
-        future = finish_submit(state, crew, task, failed);
-    }
-    flat_free(call);
-    return future;
+    return searchpath_note(state);
 }
 
-PyObject *
-submit(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
-       size_t count, PyObject *keywords)
+static struct task *
+make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_call *call,
+            struct batch *batch)
+{
+    bool prepared = batch != NULL && batch->definition != NULL; /* nothing has run since */
+    if (!prepared && (flush_before_python(batch) < 0 || prepare_tagged(state, crew) < 0)) {
+        return NULL;
+    }
+    struct task *task = task_new(true, crew_generation());
+    if (task == NULL || fill_tagged(state, task, tag, call, batch) == 0) {
+        return task;
+    }
+    if ((batch != NULL && batch->refused) || !PyErr_ExceptionMatches(PyExc_Exception)) {
+        task_drop(task); /* a Ctrl-C while encoding is the caller's, not the task's */
+        return NULL;
+    }
+    PyObject *error = PyErr_GetRaisedException();
+    future_fail(state, task, error);
+    Py_DECREF(error);
+    return task;
+}
+
+static struct task *
+make_plain(PyObject *function, PyObject *const *values, size_t count, PyObject *keywords)
+{
+    struct task *task = task_new(false, crew_generation());
+    if (task != NULL && fill_plain(task, function, values, count, keywords) < 0) {
+        task_drop(task);
+        return NULL;
+    }
+    return task;
+}
+
+/* A task to be queued, or one that has ended because it cannot be sent. NULL with an exception: the
+ * crew does not take it. `batch` is what it will be queued with, or NULL. */
+static struct task *
+make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
+          size_t count, PyObject *keywords, struct batch *batch)
 {
     if (check_open(state, crew) < 0) {
         return NULL;
     }
     struct flat_call call = {
         .target = function, .values = values, .count = count, .keywords = keywords};
-    if (tag_check(state, function)) {
-        return submit_tagged(state, crew, (TagObject *)function, &call);
-    }
-    TagObject *tag = tag_in_context_run(state, function);
-    if (tag != NULL) {
+    TagObject *tag = tag_check(state, function) ? (TagObject *)function : NULL;
+    if (tag == NULL) {
+        tag = tag_in_context_run(state, function);
+        if (tag == NULL) {
+            return make_plain(function, values, count, keywords);
+        }
         call.target = (PyObject *)tag;
         if (unwrap_partial(&call, function, 1) < 0) {
             return NULL;
         }
-        return submit_tagged(state, crew, tag, &call);
     }
-    struct task *task = task_new(false, crew_generation());
+    struct task *task = make_tagged(state, crew, tag, &call, batch);
+    flat_free(&call);
+    return task;
+}
+
+PyObject *
+submit(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
+       size_t count, PyObject *keywords)
+{
+    struct task *task = make_task(state, crew, function, values, count, keywords, NULL);
     if (task == NULL) {
         return NULL;
     }
-    if (fill_plain(task, function, values, count, keywords) < 0) {
+    bool failed = fstate_is_done(&task->state);
+    PyObject *future = future_new(state, task);
+    if (future != NULL && !failed && queue(state, crew, task) < 0) {
+        Py_CLEAR(future);
+    }
+    return future;
+}
+
+/* -- batches -- */
+
+enum { MOST_TOGETHER = 32, LARGE_MESSAGE = 1024 }; /* tasks; bytes */
+
+void
+batch_init(struct batch *batch, struct state *state, struct crew *crew, PyObject *function)
+{
+    *batch = (struct batch){.state = state, .crew = crew, .function = function, .limit = 1};
+    list_init(&batch->jobs);
+}
+
+static void
+cancel_batch(struct batch *batch)
+{
+    struct list *node;
+    while ((node = list_pop_front(&batch->jobs)) != NULL) {
+        struct task *task = LIST_ENTRY(node, struct task, job.node);
+        future_cancel_pending(batch->state, task);
         task_drop(task);
+    }
+}
+
+int
+batch_flush(struct batch *batch)
+{
+    size_t count = batch->count;
+    batch->count = 0;
+    Py_CLEAR(batch->definition);
+    if (count == 0) {
+        return 0;
+    }
+    int workers = pool_submit_all(&batch->crew->pool, &batch->jobs, count);
+    if (workers < 0) {
+        cancel_batch(batch);
+        raise_closed(batch->state, batch->crew);
+        return -1;
+    }
+    return start_workers(batch->crew, workers);
+}
+
+static bool
+is_large(const struct task *task)
+{
+    return task->job.slotted &&
+           (task->tagged.message.bytes.size > LARGE_MESSAGE || task->tagged.message.view_count > 0);
+}
+
+struct task *
+batch_add(struct batch *batch, PyObject *const *values, size_t count)
+{
+    struct task *task =
+        make_task(batch->state, batch->crew, batch->function, values, count, NULL, batch);
+    if (task == NULL) {
         return NULL;
     }
-    return finish_submit(state, crew, task, false);
+    task->wanted = true;
+    if (fstate_is_done(&task->state)) {
+        return task;
+    }
+    task_hold(task);
+    list_push_back(&batch->jobs, &task->job.node);
+    batch->count++;
+    if (batch->count >= batch->limit || is_large(task)) {
+        batch->limit = Py_MIN(2 * batch->limit, MOST_TOGETHER);
+        if (batch_flush(batch) < 0) {
+            task_drop(task);
+            return NULL;
+        }
+    }
+    return task;
 }

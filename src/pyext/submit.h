@@ -1,13 +1,39 @@
-/* submit: from a call of executor.submit() to a queued task and its future. */
+/* submit: from a call of a function to a queued task, and its future if it is to have one.
+ *
+ * `values` and `keywords` are as vectorcall has them, the function not among them. What cannot be sent
+ * ends its own task, not the call. Attached to the interpreter that made the executor.
+ */
 #ifndef AIOINTERP_SUBMIT_H
 #define AIOINTERP_SUBMIT_H
 
 #include "crew.h"
 #include "state.h"
 
-/* `values` and `keywords` as vectorcall has them, `function` not among them. A future, or NULL with an
- * exception when the crew accepts nothing. What cannot be sent ends its future, not the call. */
+/* A future, or NULL with an exception when the crew accepts nothing. */
 PyObject *submit(struct state *state, struct crew *crew, PyObject *function,
                  PyObject *const *values, size_t count, PyObject *keywords);
+
+/* Calls of one function, made one after another and queued a few at a time: the first at once, so that
+ * a worker is on its way, then more and more together. Nobody can tell, because whatever is not queued
+ * yet is queued before anything runs that is not ours: batch_add() sees to that for what it runs, and
+ * the caller (batch_flush) for what he runs between two calls. Used by one thread at a time. */
+struct batch {
+    struct state *state; /* borrowed, as crew and function: they outlive the batch */
+    struct crew *crew;
+    PyObject *function;
+    struct list jobs;     /* not queued yet */
+    size_t count;         /* of them */
+    size_t limit;         /* that many are queued together */
+    PyObject *target;     /* borrowed: what the last call came to in the end */
+    PyObject *definition; /* of `target`; NULL when Python has run since it was found */
+    bool refused;         /* batch_flush() has failed within batch_add() */
+};
+
+void batch_init(struct batch *batch, struct state *state, struct crew *crew, PyObject *function);
+/* A task that is sure to end, not to be read through a future but by whoever holds the reference that
+ * this gives (task->wanted). NULL with an exception: no task was made. */
+struct task *batch_add(struct batch *batch, PyObject *const *values, size_t count);
+/* Queues what is not queued yet. -1 with an exception: it could not be, and has been cancelled. */
+int batch_flush(struct batch *batch);
 
 #endif

@@ -17,6 +17,7 @@ task_new(bool tagged, unsigned generation)
     task->outcome = OUTCOME_NONE;
     task->is_call = true;
     task->generation = generation;
+    task->wanted = false;
     task->keeps_future = false;
     task->future = NULL;
     task->result = NULL;
@@ -52,19 +53,30 @@ task_clear_call(struct task *task)
     message_reset(&task->tagged.message);
 }
 
-void
-task_drop(struct task *task)
+bool
+task_release(struct task *task)
 {
     /* acq_rel: the last one frees what the others wrote. */
-    if (atomic_fetch_sub_explicit(&task->refs, 1, memory_order_acq_rel) != 1) {
-        return;
-    }
+    return atomic_fetch_sub_explicit(&task->refs, 1, memory_order_acq_rel) == 1;
+}
+
+void
+task_free(struct task *task)
+{
     task_clear_call(task);
     if (task->job.slotted) {
         message_free(&task->tagged.message);
     }
     Py_XDECREF(task->result);
     free(task);
+}
+
+void
+task_drop(struct task *task)
+{
+    if (task_release(task)) {
+        task_free(task);
+    }
 }
 
 const char *

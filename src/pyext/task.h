@@ -8,7 +8,7 @@
  *   state            anybody (core/fstate)
  *   call, message    the worker that started it; before that, whoever cancelled it
  *   outcome, result  the worker until it publishes; then whoever holds the submitter's GIL
- *   future, keeps    with the submitter's GIL
+ *   future, keeps, wanted    with the submitter's GIL
  */
 #ifndef AIOINTERP_TASK_H
 #define AIOINTERP_TASK_H
@@ -40,6 +40,7 @@ struct task {
     task_outcome outcome;
     bool is_call;        /* constant: a worker will run it; false for a future made by hand */
     unsigned generation; /* constant: of forks, when it was made */
+    bool wanted;         /* somebody without a future (map) holds the task to read its outcome */
     bool keeps_future;   /* `future` is a strong reference: somebody has to be told */
     PyObject *future;    /* the future's object; borrowed unless kept, NULL once it is gone */
     PyObject *result;
@@ -59,6 +60,10 @@ void task_hold(struct task *task);
 /* Attached to the submitter's interpreter, unless the task is a tagged one whose `result` and
  * `future` nobody set. */
 void task_drop(struct task *task);
+/* The two halves of task_drop(): whether nobody holds it any more; and what has to be done then, which
+ * alone needs the caller attached. */
+bool task_release(struct task *task);
+void task_free(struct task *task);
 
 /* Lets go of what was to be called. Attached as for task_drop(). */
 void task_clear_call(struct task *task);

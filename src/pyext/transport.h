@@ -23,10 +23,18 @@ struct call_values {
     PyObject *keywords;
 };
 
+/* Called before encoding runs what may be anybody's Python (pickle). -1 with an exception: give up. */
+struct python_guard {
+    int (*before_python)(void *argument);
+    void *argument;
+};
+
 /* Encodes a call. -1 with an exception: a SendError that names the function and the position or
- * keyword of what cannot be sent; the message is empty again. `function` is for that error. */
+ * keyword of what cannot be sent, or the guard's; the message is empty again. `function` is for that
+ * error. `guard` may be NULL. */
 int transport_encode_call(struct state *state, struct message *message,
-                          const struct call_values *call, const char *function);
+                          const struct call_values *call, const char *function,
+                          const struct python_guard *guard);
 
 /* A decoded call: owns everything. */
 struct received_call {

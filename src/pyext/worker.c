@@ -96,6 +96,25 @@ start_workers(struct worker_thread *worker, unsigned count)
     }
 }
 
+/* Drops a task that has ended, the worker having taken `next`, which it gives. If nobody else has the
+ * task any more and its result is Python's, destructors may run: so not while we count as idle. */
+static struct job *
+drop(struct worker_thread *worker, struct task *task, struct job *next)
+{
+    if (!task_release(task)) {
+        return next;
+    }
+    if (task->result != NULL) {
+        unsigned wanted = pool_stay_busy(&worker->crew->pool, &worker->base, next);
+        go_main(worker);
+        start_workers(worker, wanted);
+        task_free(task);
+        return is_forked(worker) ? NULL : take(worker);
+    }
+    task_free(task);
+    return next;
+}
+
 /* Ends a task whose outcome is set, drops it, and gives the next job. The worker counts itself idle
  * before anybody can see the result; if it turns out that somebody must be told, it takes that back
  * first, since callbacks may take long and may wait for what was promised. */
@@ -108,14 +127,16 @@ publish(struct worker_thread *worker, struct task *task)
         task_drop(task);
         return NULL;
     }
-    if (worker->where == AT_MAIN && task->future == NULL) {
+    if (worker->where == AT_MAIN && task->future == NULL && !task->wanted) {
         Py_CLEAR(task->result); /* nobody will ask: its destructors run while we count as busy */
     }
     if (!fstate_is_observed(&task->state)) {
         struct job *next = take(worker);
+        if (next == NULL) {
+            go_nowhere(worker); /* whoever waits for the result wants our GIL next */
+        }
         if (fstate_finish_quietly(&task->state)) {
-            task_drop(task);
-            return next;
+            return drop(worker, task, next);
         }
         unsigned wanted = pool_stay_busy(&worker->crew->pool, &worker->base, next);
         go_main(worker);

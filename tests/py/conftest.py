@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import harness
+import maps
 
 from aiointerpreters.executors import InterpreterThreadPoolExecutor
 
@@ -45,8 +46,8 @@ def pool(rack):
     """Make executors that are shut down when the test ends."""
     made = []
 
-    def make(*args, **kwargs):
-        executor = InterpreterThreadPoolExecutor(*args, **kwargs)
+    def make(*args, of=InterpreterThreadPoolExecutor, **kwargs):
+        executor = of(*args, **kwargs)
         made.append(executor)
         return executor
 
@@ -59,6 +60,20 @@ def pool(rack):
 def executor(pool):
     """An executor of four workers."""
     return pool(max_workers=4)
+
+
+@pytest.fixture(params=maps.KINDS)
+def kind(request, pool):
+    """What a map runs on; with `maps.only`, some of the kinds."""
+    return maps.Kind(request.param, pool)
+
+
+@pytest.fixture(params=[None, 2], ids=["eager", "buffered"])
+def buffersize(request, kind):
+    """The `buffersize` of a map, for what does not depend on it."""
+    if request.param is not None:
+        kind.need_buffersize()
+    return {} if request.param is None else {"buffersize": request.param}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 Importable by name, in a worker as here, and free of pytest: workers import this module.
 """
 
+import contextvars
 import functools
 import operator
 import os
@@ -41,6 +42,14 @@ def sys_path() -> list[str]:
 def loaded(name: str) -> bool:
     """Whether a module of that name has been imported where this runs."""
     return name in sys.modules
+
+
+CONTEXT = contextvars.ContextVar("CONTEXT", default="default")
+
+
+def get_context(*_arguments) -> str:
+    """What a context variable has where this runs."""
+    return CONTEXT.get()
 
 
 # --- values --------------------------------------------------------------------------------------
@@ -297,6 +306,11 @@ def raise_this(error):
     raise error
 
 
+def raise_fresh(*_arguments):
+    """Raise an error that no frame has a name for."""
+    raise CustomError(1, "text")
+
+
 def return_error():
     return ValueError("returned")
 
@@ -349,6 +363,11 @@ def pass_gate(started: int, opened: int, value=None):
     os.read(opened, 1)
     os.write(started, b"E")
     return value if value is not None else interpreter_id()
+
+
+def pass_gate_with(started: int, opened: int, *values):
+    """As pass_gate, for any number of values; they come back."""
+    return pass_gate(started, opened, values)
 
 
 def pass_gate_and_raise(started: int, opened: int):

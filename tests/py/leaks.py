@@ -162,6 +162,13 @@ def tagged_large_values(executor):
 
 
 @on_one_executor
+def blocks(executor):
+    block = bytes(100_000)
+    assert executor.submit(interpreter(jobs.identity), [block, block]).result(TIMEOUT)[1] == block
+    executor.submit(interpreter(jobs.identity), block)  # nobody takes it
+
+
+@on_one_executor
 def tagged_objects(executor):
     values = [jobs.Point(1, 2), {"a": [1, {2}]}, kinds.Named(1, 2), jobs.Text("text")]
     assert executor.submit(interpreter(jobs.identity), values).result(TIMEOUT) == values
@@ -198,6 +205,16 @@ def map_of_both_kinds(executor):
 @on_one_executor
 def map_abandoned(executor):
     next(executor.map(interpreter(jobs.add), range(5)))
+
+
+@on_one_executor
+def map_that_fails(executor):
+    results = executor.map(interpreter(math.sqrt), [1, -1, 1])
+    assert next(results) == 1
+    with contextlib.suppress(ValueError):
+        next(results)
+    assert list(executor.map(interpreter(str), range(100))) == [str(n) for n in range(100)]
+    executor.map(interpreter(str), range(100))  # nobody takes anything
 
 
 @on_one_executor
@@ -485,6 +502,14 @@ def bare_interpreter():
 def executor_tagged():
     with InterpreterThreadPoolExecutor(1) as executor:
         assert executor.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
+
+
+@alone(scale=5, baseline=bare_interpreter)
+def blocks_that_outlive_their_interpreter():
+    with InterpreterThreadPoolExecutor(1) as executor:
+        taken, left = (executor.submit(interpreter(jobs.identity), "é" * 70_000) for _ in range(2))
+    assert len(taken.result(TIMEOUT)) == 70_000
+    del left
 
 
 @alone(scale=5, baseline=bare_interpreter)

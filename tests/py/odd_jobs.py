@@ -53,3 +53,24 @@ def stamp(times: memoryview, index: int, descriptor: int, seconds: float) -> Non
         pass
     times[index] = time.monotonic()
     os.write(descriptor, b".")
+
+
+class Unhashable:
+    """A callable that cannot be a key."""
+
+    __hash__ = None
+
+    def __call__(self, value):
+        return ("unhashable", value)
+
+
+class Odd:
+    """A callable that answers no question about itself."""
+
+    def _refuse(self, *_):
+        raise RuntimeError("asked")
+
+    __eq__ = __hash__ = __bool__ = __len__ = _refuse
+
+    def __call__(self, value):
+        return ("odd", value)

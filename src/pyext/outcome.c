@@ -1,0 +1,170 @@
+#include "outcome.h"
+
+#include "crew.h"
+#include "transport.h"
+
+#include <math.h>
+
+/* -- waiting -- */
+
+int
+outcome_deadline(PyObject *timeout, int64_t *deadline)
+{
+    *deadline = OS_FOREVER;
+    if (timeout == NULL || timeout == Py_None) {
+        return 0;
+    }
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "timeout is not a number (NaN)");
+        return -1;
+    }
+    if (seconds < 9e9) { /* more than that is for ever: 285 years */
+        *deadline = seconds <= 0 ? 0 : os_now_ns() + (int64_t)(seconds * 1e9);
+    }
+    return 0;
+}
+
+/* Nothing wakes a thread for a signal that came just before it parked. So it looks after a while, and
+ * then less and less often: no Ctrl-C goes unnoticed for longer than the wait has lasted already. */
+enum { FIRST_PAUSE = 50000000 }; /* nanoseconds */
+
+/* Of the calling thread. Addresses are compared only. */
+static _Thread_local struct {
+    const struct task *submitted; /* last, and not waited for yet; or NULL */
+    unsigned in_a_row;            /* tasks that were waited for before the next one was submitted */
+} habit;
+
+enum { IS_A_HABIT = 2 };
+
+bool
+outcome_is_awaited_at_once(const struct task *task)
+{
+    if (habit.submitted != NULL) {
+        habit.in_a_row = 0;
+    }
+    habit.submitted = task;
+    return habit.in_a_row >= IS_A_HABIT;
+}
+
+static void
+note_wait(const struct task *task)
+{
+    if (habit.submitted == task) {
+        habit.submitted = NULL;
+        habit.in_a_row += habit.in_a_row < IS_A_HABIT;
+    }
+}
+
+int
+outcome_await(struct task *task, int64_t deadline)
+{
+    note_wait(task);
+    if (fstate_is_done(&task->state)) {
+        return 0;
+    }
+    if (task->is_call && task->generation != crew_generation()) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the future belongs to the process that this one was forked from; the "
+                        "call will not end here");
+        return -1;
+    }
+    for (int64_t pause = FIRST_PAUSE;; pause *= 2) {
+        int64_t until = pause < OS_FOREVER / 4 ? os_now_ns() + pause : OS_FOREVER;
+        fstate_wait_result result;
+        Py_BEGIN_ALLOW_THREADS
+        result = fstate_wait(&task->state, until < deadline ? until : deadline);
+        Py_END_ALLOW_THREADS
+        if (result == FSTATE_DONE) {
+            return 0;
+        }
+        if (result == FSTATE_TIMED_OUT && deadline <= until) {
+            PyErr_SetNone(PyExc_TimeoutError);
+            return -1;
+        }
+        if (PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+    }
+}
+
+/* -- reading -- */
+
+bool
+outcome_is_encoded(const struct task *task)
+{
+    return task->outcome == OUTCOME_ENCODED_VALUE || task->outcome == OUTCOME_ENCODED_ERROR;
+}
+
+/* Whether the exception that is set says nothing about the outcome, which can be read later. */
+static bool
+is_passing(void)
+{
+    return !PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError) ||
+           PyErr_ExceptionMatches(PyExc_RecursionError);
+}
+
+/* The exception of an outcome that cannot be read; NULL with one that is passing. */
+static PyObject *
+unreadable(struct task *task, const char *role)
+{
+    if (is_passing()) {
+        return NULL;
+    }
+    transport_raise_send_error(role, task_function_name(task), Py_None, NULL);
+    return is_passing() ? NULL : PyErr_GetRaisedException();
+}
+
+static PyObject *
+move_result(struct task *task)
+{
+    PyObject *left = task->result;
+    task->result = NULL;
+    task->outcome = OUTCOME_NONE;
+    return left;
+}
+
+int
+outcome_read(struct state *state, struct task *task, PyObject **value, PyObject **exception)
+{
+    *value = *exception = NULL;
+    switch (task->outcome) {
+    case OUTCOME_NONE:
+        *value = Py_NewRef(Py_None);
+        break;
+    case OUTCOME_VALUE:
+        *value = move_result(task);
+        break;
+    case OUTCOME_RAISED:
+        *exception = move_result(task);
+        break;
+    case OUTCOME_ENCODED_VALUE:
+        *value = transport_decode_value(state, &task->tagged.message);
+        *exception = *value == NULL ? unreadable(task, "result") : NULL;
+        break;
+    case OUTCOME_ENCODED_ERROR:
+        *exception = transport_decode_error(state, &task->tagged.message);
+        *exception = *exception == NULL ? unreadable(task, "exception") : *exception;
+        break;
+    }
+    return *value != NULL || *exception != NULL ? 0 : -1;
+}
+
+void
+outcome_raise(PyObject *exception)
+{
+    PyObject *held = Py_NewRef(exception);
+    if (PyExceptionInstance_Check(held)) {
+        PyErr_SetObject((PyObject *)Py_TYPE(held), held);
+    }
+    else if (PyExceptionClass_Check(held)) {
+        PyErr_SetNone(held);
+    }
+    else {
+        PyErr_SetString(PyExc_TypeError, "exceptions must derive from BaseException");
+    }
+    Py_DECREF(held);
+}
