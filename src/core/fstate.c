@@ -32,6 +32,13 @@ fstate_is_observed(const fstate *self)
     return (atomic_load_explicit(&self->word, memory_order_acquire) & FSTATE_OBSERVED) != 0;
 }
 
+bool
+fstate_is_observed_by_us(const fstate *self)
+{
+    unsigned word = atomic_load_explicit(&self->word, memory_order_acquire);
+    return (word & (FSTATE_OBSERVED | FSTATE_FOREIGN)) == FSTATE_OBSERVED;
+}
+
 /* Moves from state `from` to state `to`, flags kept but for WAITED when those parked are woken.
  * Fails when the state is another one, or when a flag of `refused` is set. Release publishes what
  * the mover wrote; acquire lets it read what an observer or a canceller wrote. */
@@ -103,10 +110,10 @@ fstate_end(fstate *self, unsigned state)
 }
 
 unsigned
-fstate_observe(fstate *self)
+fstate_observe(fstate *self, bool foreign)
 {
-    return atomic_fetch_or_explicit(&self->word, FSTATE_OBSERVED, memory_order_acq_rel) &
-           FSTATE_MASK;
+    unsigned flags = foreign ? FSTATE_OBSERVED | FSTATE_FOREIGN : FSTATE_OBSERVED;
+    return atomic_fetch_or_explicit(&self->word, flags, memory_order_acq_rel) & FSTATE_MASK;
 }
 
 fstate_wait_result

@@ -3,11 +3,13 @@
  *     PENDING ──start──► RUNNING ──finish──► FINISHED
  *        └────cancel───► CANCELLED ──notify──► CANCELLED_AND_NOTIFIED
  *
- * The word holds the state and two flags:
+ * The word holds the state and three flags:
  *   WAITED    somebody is, or is about to be, parked on the word: whoever ends it wakes them.
  *   OBSERVED  somebody must be told the Python way (done-callbacks, a condition, waiters of
  *             concurrent.futures.wait): a quiet end is refused, and the ending thread has to attach
  *             the main interpreter, tell them, and end it there.
+ *   FOREIGN   telling may run anybody's code, which may wait for another future: whoever ends this
+ *             one tells alone, and not others' futures along with it.
  *
  * Whoever moves the word out of RUNNING (or, cancelling, out of PENDING) owns the right to publish:
  * everything it wrote before is seen by whoever reads the ended state (release / acquire on the
@@ -34,6 +36,7 @@ enum {
     FSTATE_MASK = 7,
     FSTATE_WAITED = 8,
     FSTATE_OBSERVED = 16,
+    FSTATE_FOREIGN = 32,
 };
 
 void fstate_init(fstate *self);
@@ -43,6 +46,8 @@ unsigned fstate_get(const fstate *self);
 /* FINISHED, CANCELLED or CANCELLED_AND_NOTIFIED: result() has something to say. */
 bool fstate_is_done(const fstate *self);
 bool fstate_is_observed(const fstate *self);
+/* Observed, but not FOREIGN. */
+bool fstate_is_observed_by_us(const fstate *self);
 
 /* PENDING → RUNNING. False: it was not pending, which for a worker means cancelled. */
 bool fstate_start(fstate *self);
@@ -66,9 +71,9 @@ bool fstate_notify_quietly(fstate *self);
  * the right to publish, and for the setter behind Future._state. Returns the state it moved from. */
 unsigned fstate_end(fstate *self, unsigned state);
 
-/* Sets OBSERVED. Returns the state it was set in: when that is a done one, the end may have passed
+/* Sets OBSERVED, and FOREIGN if asked to. Returns the state it was set in: when that is a done one, the end may have passed
  * without telling, and the caller looks for itself. */
-unsigned fstate_observe(fstate *self);
+unsigned fstate_observe(fstate *self, bool foreign);
 
 typedef enum { FSTATE_DONE = 0, FSTATE_TIMED_OUT, FSTATE_INTERRUPTED } fstate_wait_result;
 

@@ -31,6 +31,15 @@ each_pool(void (*visit)(struct pool *pool))
     }
 }
 
+/* What was to be told is the parent's, and its loops'. */
+static void
+forget_told(void)
+{
+    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
+        combiner_init(&LIST_ENTRY(node, struct crew, node)->told);
+    }
+}
+
 static void
 before_fork(void)
 {
@@ -49,6 +58,7 @@ static void
 after_fork_in_child(void)
 {
     each_pool(pool_after_fork_in_child);
+    forget_told();
     os_mutex_init(&registry.lock);
     joined_crew = NULL; /* a worker that forks is the child's main thread, and no worker there */
     atomic_fetch_add_explicit(&registry.generation, 1, memory_order_relaxed);
@@ -122,6 +132,7 @@ crew_new(struct state *state, unsigned max_workers, unsigned max_interpreters,
         return NULL;
     }
     atomic_init(&crew->refs, 1);
+    combiner_init(&crew->told);
     list_init(&crew->node);
     crew->state = state;
     crew->generation = crew_generation();

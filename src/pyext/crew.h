@@ -8,6 +8,7 @@
 #ifndef AIOINTERP_CREW_H
 #define AIOINTERP_CREW_H
 
+#include "../core/combine.h"
 #include "../core/list.h"
 #include "../core/pool.h"
 #include "func.h"
@@ -25,6 +26,7 @@ struct interp_initializer {
 
 struct crew {
     struct pool pool;
+    struct combiner told; /* tasks that have ended and must be told, together */
     atomic_uint refs;
     struct list node;         /* in the registry; its lock */
     struct state *state;      /* of the module in the interpreter that made the executor */

@@ -126,7 +126,7 @@ future_add_done_callback(PyObject *self, PyObject *callback)
         if (ensure_list(&data->callbacks) == NULL || PyList_Append(data->callbacks, callback) < 0) {
             return NULL;
         }
-        if (!future_observe(self, data)) {
+        if (!future_observe(self, data, !future_knows_callback(state, callback))) {
             Py_RETURN_NONE;
         }
         /* It ended quietly in between: nobody tells, so it is up to us. */
@@ -362,7 +362,7 @@ future_get_list(PyObject *self, void *closure)
 {
     FutureData *data = future_data(self);
     PyObject *list = ensure_list(field(data, closure));
-    future_observe(self, data);
+    future_observe(self, data, true);
     return Py_XNewRef(list);
 }
 
@@ -372,7 +372,7 @@ future_set_observed(PyObject *self, PyObject *value, void *closure)
     if (future_set_field(self, value, closure) < 0) {
         return -1;
     }
-    future_observe(self, future_data(self));
+    future_observe(self, future_data(self), true);
     return 0;
 }
 
@@ -558,7 +558,8 @@ future_register_types(struct state *state)
     PyObject *standard = base == NULL ? NULL : PyObject_GetAttrString(base, "Future");
     PyObject *threading = standard == NULL ? NULL : PyImport_ImportModule("threading");
     int result = -1;
-    if (standard != NULL && threading != NULL && import_names(state, base) == 0) {
+    if (standard != NULL && threading != NULL && import_names(state, base) == 0 &&
+        future_register_delivery(state) == 0) {
         state->condition_class = PyObject_GetAttrString(threading, "Condition");
         state->future_type =
             (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &future_spec, standard);

@@ -15,6 +15,9 @@ PyObject *future_new(struct state *state, struct task *task);
 /* For the worker whose quiet end was refused: ends the task and tells everybody. The callbacks run
  * here; what they raise is logged. */
 void future_tell_finished(struct state *state, struct task *task);
+/* The same for all tasks that were handed in, by who has the combiner's role. They are observed by us
+ * (core/fstate): what they tell an event loop goes there together, with one wake-up. Drops them. */
+void future_tell_together(struct state *state, struct combiner *told);
 /* The same for a task that was cancelled before it started. */
 void future_tell_cancelled(struct task *task);
 

@@ -24,8 +24,15 @@ FutureData *future_data(PyObject *self);
 /* -- future_tell -- */
 
 /* From now on whoever ends the task tells, and the task keeps its future alive for that. Returns
- * whether the task has ended already, so that nobody will. */
-bool future_observe(PyObject *self, FutureData *data);
+ * whether the task has ended already, so that nobody will. `foreign`: telling may run anybody's code,
+ * as it may unless a callback is known (future_knows_callback). */
+bool future_observe(PyObject *self, FutureData *data, bool foreign);
+
+/* Ends a task and tells those who wait for it, but runs no callbacks. Its future, a new reference; NULL:
+ * it has none any more. */
+PyObject *future_end_and_tell_waiters(struct task *task);
+/* After it was told: what was kept for that is not needed any more. */
+void future_release_kept(struct task *task);
 
 /* The condition, made when there is none. A new reference, or NULL with an exception. */
 PyObject *future_condition(struct state *state, PyObject *self);
@@ -43,6 +50,13 @@ int future_invoke_done_callbacks(struct state *state, PyObject *self, bool in_wo
 
 /* 1: it is cancelled; 0: it cannot be any more; -1 with an exception of a callback. */
 int future_try_cancel(struct state *state, PyObject *self);
+
+/* -- future_delivery -- */
+
+/* Whether a done-callback is the one by which asyncio follows a concurrent future: it runs nobody's
+ * code, and can be done for many futures at once. */
+bool future_knows_callback(struct state *state, PyObject *callback);
+int future_register_delivery(struct state *state);
 
 /* -- future_outcome -- */
 

@@ -2,10 +2,10 @@
 #include "future_data.h"
 
 bool
-future_observe(PyObject *self, FutureData *data)
+future_observe(PyObject *self, FutureData *data, bool foreign)
 {
     struct task *task = data->task;
-    unsigned state = fstate_observe(&task->state);
+    unsigned state = fstate_observe(&task->state, foreign);
     if (state >= FSTATE_CANCELLED_AND_NOTIFIED) {
         return true;
     }
@@ -16,9 +16,8 @@ future_observe(PyObject *self, FutureData *data)
     return state == FSTATE_CANCELLED;
 }
 
-/* What was kept for telling is not needed any more. */
-static void
-release_kept(struct task *task)
+void
+future_release_kept(struct task *task)
 {
     if (task->keeps_future) {
         task->keeps_future = false;
@@ -39,7 +38,7 @@ future_condition(struct state *state, PyObject *self)
             data->condition = Py_NewRef(condition);
         }
         Py_DECREF(condition);
-        future_observe(self, data);
+        future_observe(self, data, true);
     }
     return Py_NewRef(data->condition);
 }
@@ -158,13 +157,13 @@ future_invoke_done_callbacks(struct state *state, PyObject *self, bool in_worker
 
 /* -- ending what is observed -- */
 
-void
-future_tell_finished(struct state *state, struct task *task)
+PyObject *
+future_end_and_tell_waiters(struct task *task)
 {
     PyObject *self = Py_XNewRef(task->future);
     if (self == NULL) {
         fstate_end(&task->state, FSTATE_FINISHED);
-        return;
+        return NULL;
     }
     FutureData *data = future_data(self);
     PyObject *locked;
@@ -177,9 +176,18 @@ future_tell_finished(struct state *state, struct task *task)
         future_tell_waiters(self, data, raised ? "add_exception" : "add_result");
     }
     future_unlock(locked, true);
-    future_invoke_done_callbacks(state, self, true);
-    release_kept(task);
-    Py_DECREF(self);
+    return self;
+}
+
+void
+future_tell_finished(struct state *state, struct task *task)
+{
+    PyObject *self = future_end_and_tell_waiters(task);
+    if (self != NULL) {
+        future_invoke_done_callbacks(state, self, true);
+        future_release_kept(task);
+        Py_DECREF(self);
+    }
 }
 
 void
@@ -200,7 +208,7 @@ future_tell_cancelled(struct task *task)
         future_tell_waiters(self, data, "add_cancelled");
     }
     future_unlock(locked, true);
-    release_kept(task);
+    future_release_kept(task);
     Py_DECREF(self);
 }
 

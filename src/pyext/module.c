@@ -181,6 +181,8 @@ module_exec(PyObject *module)
     DO(state->partial_type);                                            \
     DO(state->cache_type);                                              \
     DO(state->placeholder);                                             \
+    DO(state->loop_callback);                                           \
+    DO(state->deliver);                                                 \
     DO(state->path_seen);                                               \
     for (size_t i = 0; i < Py_ARRAY_LENGTH(state->future_names); i++) { \
         DO(state->future_names[i]);                                     \

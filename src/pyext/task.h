@@ -13,6 +13,7 @@
 #ifndef AIOINTERP_TASK_H
 #define AIOINTERP_TASK_H
 
+#include "../core/combine.h"
 #include "../core/fstate.h"
 #include "../core/pool.h"
 #include "func.h"
@@ -35,6 +36,7 @@ struct plain_call {
 
 struct task {
     struct job job;
+    struct combined told; /* in the crew's `told`; by who has ended the task, then by who tells */
     fstate state;
     atomic_uint refs;
     task_outcome outcome;

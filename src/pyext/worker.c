@@ -115,6 +115,18 @@ drop(struct worker_thread *worker, struct task *task, struct job *next)
     return next;
 }
 
+/* The same for a task that is to be told, with others: by this worker, unless another is about to. */
+static struct job *
+hand_in(struct worker_thread *worker, struct task *task)
+{
+    struct combiner *told = &worker->crew->told;
+    if (combiner_add(told, &task->told)) {
+        go_main(worker);
+        future_tell_together(worker->crew->state, told);
+    }
+    return is_forked(worker) ? NULL : take(worker);
+}
+
 /* Ends a task whose outcome is set, drops it, and gives the next job. The worker counts itself idle
  * before anybody can see the result; if it turns out that somebody must be told, it takes that back
  * first, since callbacks may take long and may wait for what was promised. */
@@ -129,6 +141,9 @@ publish(struct worker_thread *worker, struct task *task)
     }
     if (worker->where == AT_MAIN && task->future == NULL && !task->wanted) {
         Py_CLEAR(task->result); /* nobody will ask: its destructors run while we count as busy */
+    }
+    if (fstate_is_observed_by_us(&task->state)) {
+        return hand_in(worker, task);
     }
     if (!fstate_is_observed(&task->state)) {
         struct job *next = take(worker);

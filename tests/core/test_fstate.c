@@ -105,8 +105,8 @@ observing_tells_when(void)
 {
     for (unsigned state = 0; state < STATES; state++) {
         fstate self = made(state);
-        CHECK_EQ(fstate_observe(&self), state);
-        CHECK_EQ(fstate_observe(&self), state);
+        CHECK_EQ(fstate_observe(&self, true), state);
+        CHECK_EQ(fstate_observe(&self, true), state);
         CHECK(fstate_is_observed(&self));
         CHECK_EQ(fstate_get(&self), state);
     }
@@ -205,7 +205,7 @@ finish_running(fstate *self)
 static bool
 end_by_hand(fstate *self)
 {
-    fstate_observe(self);
+    fstate_observe(self, true);
     fstate_end(self, FSTATE_FINISHED);
     return true;
 }
@@ -265,7 +265,7 @@ cancelling_wakes_all_who_wait(void)
 static bool
 finish_observed(fstate *self)
 {
-    fstate_observe(self);
+    fstate_observe(self, true);
     return fstate_finish(self);
 }
 
@@ -363,7 +363,7 @@ try_finish(struct race *race, unsigned round)
 static void
 try_observe(struct race *race, unsigned round)
 {
-    unsigned state = fstate_observe(&race->states[round]);
+    unsigned state = fstate_observe(&race->states[round], true);
     if (state == FSTATE_FINISHED) {
         CHECK_EQ(race->value[round], round); /* the end is seen with all that came before it */
     }

@@ -354,6 +354,12 @@ def is_closed(view) -> bool:
     return False
 
 
+def odd_only(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError(number)
+    return number
+
+
 # --- races: gates that work across interpreters --------------------------------------------------
 
 

@@ -1,0 +1,293 @@
+/* Telling event loops, many futures at a time.
+ *
+ * loop.run_in_executor() and asyncio.to_thread() follow a concurrent future by a callback of asyncio's
+ * own, `_call_set_state` in asyncio.futures._chain_future, which has the loop copy the outcome: one
+ * call_soon_threadsafe(), and one wake-up of the loop, for each future. It is known by its code. Its
+ * work is done here instead, for all futures of a loop at once.
+ */
+#include "future_data.h"
+
+#include <string.h>
+
+/* What a loop does before it lets others have their turn. */
+enum { FUTURES_AT_A_TIME = 64 };
+
+/* -- the callback -- */
+
+/* The names that the callback closes over, as asyncio of 3.13 to 3.15 has them. */
+enum { LOOP, DESTINATION, SET_STATE, CELLS };
+static const char *const cell_names[CELLS] = {"dest_loop", "destination", "_set_state"};
+
+/* The code object called `_call_set_state` within that of _chain_future(); NULL, with nothing raised,
+ * when asyncio is another one. */
+static PyObject *
+find_code(PyObject *outer)
+{
+    PyObject *code = PyObject_GetAttrString(outer, "__code__");
+    PyObject *constants = code == NULL ? NULL : PyObject_GetAttrString(code, "co_consts");
+    PyObject *found = NULL;
+    for (Py_ssize_t i = 0; constants != NULL && i < PyTuple_GET_SIZE(constants); i++) {
+        PyObject *constant = PyTuple_GET_ITEM(constants, i);
+        if (PyCode_Check(constant) &&
+            PyUnicode_EqualToUTF8(((PyCodeObject *)constant)->co_name, "_call_set_state")) {
+            found = Py_NewRef(constant);
+            break;
+        }
+    }
+    PyErr_Clear();
+    Py_XDECREF(code);
+    Py_XDECREF(constants);
+    return found;
+}
+
+/* Once asyncio is there: it is asked for by whoever has such a callback, not by us. */
+static PyObject *
+loop_callback(struct state *state)
+{
+    if (state->loop_callback == NULL) {
+        PyObject *name = PyUnicode_InternFromString("asyncio.futures");
+        PyObject *module = name == NULL ? NULL : PyImport_GetModule(name);
+        PyObject *outer = module == NULL ? NULL : PyObject_GetAttrString(module, "_chain_future");
+        if (outer != NULL && PyFunction_Check(outer)) {
+            state->loop_callback = find_code(outer);
+        }
+        PyErr_Clear();
+        Py_XDECREF(name);
+        Py_XDECREF(module);
+        Py_XDECREF(outer);
+    }
+    return state->loop_callback;
+}
+
+/* The cells of the callback, borrowed. False: it is another one. */
+static bool
+find_cells(PyObject *callback, PyObject *cells[CELLS])
+{
+    PyObject *names = PyCode_GetFreevars((PyCodeObject *)PyFunction_GET_CODE(callback));
+    PyObject *closure = PyFunction_GET_CLOSURE(callback);
+    bool complete = names != NULL && closure != NULL;
+    for (int wanted = 0; wanted < CELLS && complete; wanted++) {
+        cells[wanted] = NULL;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+            if (PyUnicode_EqualToUTF8(PyTuple_GET_ITEM(names, i), cell_names[wanted])) {
+                cells[wanted] = PyTuple_GET_ITEM(closure, i);
+            }
+        }
+        complete = cells[wanted] != NULL;
+    }
+    PyErr_Clear();
+    Py_XDECREF(names);
+    return complete;
+}
+
+bool
+future_knows_callback(struct state *state, PyObject *callback)
+{
+    PyObject *cells[CELLS];
+    return PyFunction_Check(callback) && PyFunction_GET_CODE(callback) == loop_callback(state) &&
+           find_cells(callback, cells);
+}
+
+/* -- deliveries: what one loop is to be told -- */
+
+struct delivery {
+    PyObject *loop;  /* or NULL */
+    PyObject *items; /* list of (set_state, destination, source) */
+};
+
+static void
+log_undelivered(struct state *state, PyObject *items)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items); i++) {
+        PyErr_SetRaisedException(Py_NewRef(error));
+        future_log_callback_error(state, PyTuple_GET_ITEM(PyList_GET_ITEM(items, i), 2));
+    }
+    Py_DECREF(error);
+}
+
+/* Whether a loop is there to be told. -1 with an exception. */
+static int
+is_open(PyObject *loop)
+{
+    PyObject *closed = PyObject_CallMethod(loop, "is_closed", NULL);
+    int result = closed == NULL ? -1 : PyObject_Not(closed);
+    Py_XDECREF(closed);
+    return result;
+}
+
+static void
+send(struct state *state, struct delivery *delivery)
+{
+    if (delivery->loop == NULL) {
+        return;
+    }
+    int open = is_open(delivery->loop);
+    PyObject *done = NULL;
+    if (open > 0) {
+        done = PyObject_CallMethod(delivery->loop, "call_soon_threadsafe", "OOO", state->deliver,
+                                   delivery->loop, delivery->items);
+    }
+    if (done == NULL && open != 0) {
+        log_undelivered(state, delivery->items);
+    }
+    Py_XDECREF(done);
+    Py_CLEAR(delivery->loop);
+    Py_CLEAR(delivery->items);
+}
+
+/* Adds what a known callback of `future` would have its loop do. False, with an exception. */
+static bool
+add(struct state *state, struct delivery *delivery, PyObject *callback, PyObject *future)
+{
+    PyObject *cells[CELLS];
+    find_cells(callback, cells);
+    PyObject *loop = PyCell_GET(cells[LOOP]);
+    if (delivery->loop != loop) {
+        send(state, delivery);
+        delivery->items = PyList_New(0);
+        delivery->loop = delivery->items == NULL ? NULL : Py_NewRef(loop);
+    }
+    PyObject *item = delivery->items == NULL ? NULL
+                                             : PyTuple_Pack(3, PyCell_GET(cells[SET_STATE]),
+                                                            PyCell_GET(cells[DESTINATION]), future);
+    bool added = item != NULL && PyList_Append(delivery->items, item) == 0;
+    Py_XDECREF(item);
+    return added;
+}
+
+/* -- in the loop's thread -- */
+
+/* As a handle of the loop does: an error is the loop's to report; only what ends programs goes on. */
+static int
+deliver_one(PyObject *loop, PyObject *item)
+{
+    PyObject *done = PyObject_CallFunctionObjArgs(
+        PyTuple_GET_ITEM(item, 0), PyTuple_GET_ITEM(item, 1), PyTuple_GET_ITEM(item, 2), NULL);
+    if (done == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_SystemExit) ||
+            PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+            return -1;
+        }
+        PyObject *error = PyErr_GetRaisedException();
+        done = PyObject_CallMethod(loop, "call_exception_handler", "{s:s,s:O}", "message",
+                                   "Exception while a future was told of its result", "exception",
+                                   error);
+        Py_DECREF(error);
+    }
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* deliver(loop, items): tells some, and has the loop call again for the others. */
+static PyObject *
+deliver(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2 || !PyList_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "deliver(loop, items)");
+        return NULL;
+    }
+    PyObject *loop = args[0], *items = args[1];
+    Py_ssize_t count = 0, total = PyList_GET_SIZE(items);
+    int result = 0;
+    while (count < total && count < FUTURES_AT_A_TIME && result == 0) {
+        result = deliver_one(loop, PyList_GET_ITEM(items, count));
+        count++;
+    }
+    if (count < total) {
+        PyObject *error = PyErr_GetRaisedException();
+        PyObject *rest = PyList_GetSlice(items, count, total);
+        PyObject *done = rest == NULL
+                             ? NULL
+                             : PyObject_CallMethod(loop, "call_soon", "OOO",
+                                                   state_of_module(module)->deliver, loop, rest);
+        Py_XDECREF(rest);
+        Py_XDECREF(done);
+        result = done == NULL ? -1 : result;
+        if (error != NULL) {
+            PyErr_SetRaisedException(error);
+        }
+    }
+    if (result < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef deliver_def = {"deliver", (PyCFunction)(void (*)(void))deliver, METH_FASTCALL,
+                                  PyDoc_STR("What loops are told to call (private).")};
+
+int
+future_register_delivery(struct state *state)
+{
+    state->deliver = PyCFunction_New(&deliver_def, state->module);
+    return state->deliver == NULL ? -1 : 0;
+}
+
+/* -- in a worker -- */
+
+/* Hands a future's callbacks over to its loop; `kept` holds them until the role is given up. Those of
+ * a future that somebody else has begun to observe meanwhile stay where they are. */
+static void
+collect(struct state *state, struct delivery *delivery, PyObject *future, PyObject *kept)
+{
+    FutureData *data = future_data(future);
+    PyObject *callbacks = data->callbacks;
+    bool known = callbacks != NULL && kept != NULL;
+    for (Py_ssize_t i = 0; known && i < PyList_GET_SIZE(callbacks); i++) {
+        known = future_knows_callback(state, PyList_GET_ITEM(callbacks, i));
+    }
+    if (!known || PyList_Append(kept, callbacks) < 0) {
+        PyErr_Clear();
+        return;
+    }
+    data->callbacks = NULL;
+    Py_DECREF(callbacks); /* `kept` has it */
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(callbacks); i++) {
+        if (!add(state, delivery, PyList_GET_ITEM(callbacks, i), future)) {
+            future_log_callback_error(state, future);
+        }
+    }
+}
+
+/* Runs what callbacks are left, and lets go of the tasks: foreign code, after the role. */
+static void
+finish(struct state *state, struct combined *node)
+{
+    while (node != NULL) {
+        struct task *task = LIST_ENTRY(node, struct task, told);
+        node = node->next;
+        PyObject *future = task->future; /* held since it was told */
+        if (future != NULL) {
+            future_invoke_done_callbacks(state, future, true);
+            future_release_kept(task);
+            Py_DECREF(future);
+        }
+        task_drop(task);
+    }
+}
+
+void
+future_tell_together(struct state *state, struct combiner *combiner)
+{
+    struct delivery delivery = {NULL, NULL};
+    struct combined *told = NULL, **last = &told, *node;
+    PyObject *kept = PyList_New(0);
+    PyErr_Clear();
+    while ((node = combiner_take(combiner)) != NULL) {
+        while (node != NULL) {
+            struct task *task = LIST_ENTRY(node, struct task, told);
+            *last = node;
+            last = &node->next;
+            node = node->next;
+            PyObject *future = future_end_and_tell_waiters(task);
+            if (future != NULL) {
+                collect(state, &delivery, future, kept);
+            }
+        }
+        send(state, &delivery);
+    }
+    *last = NULL;
+    finish(state, told);
+    Py_XDECREF(kept);
+}
