@@ -10,12 +10,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
+    from types import ModuleType
     from typing import Any
+
+    from aiointerpreters._prestart import Prestart
 
     class _Executor(ThreadPoolExecutor):
         # What aiointerpreters._core makes of it.
-        def __init__(self, *args: Any, max_interpreters: int | None, **kwargs: Any) -> None: ...
+        _max_workers: int
+        _max_interpreters: int
+
+        def __init__(
+            self, *args: Any, max_interpreters: int | None, preload: tuple[str, ...], **kwargs: Any
+        ) -> None: ...
+        def _prestart(
+            self,
+            interpreters: int,
+            threads: int,
+            waiter: Callable[[BaseException | None], Callable[[], None] | None],
+        ) -> tuple[list[Future[None]], int, Exception | None]: ...
         def _map[R](
             self,
             fn: Callable[..., R],
@@ -54,10 +68,14 @@ class InterpreterThreadPoolExecutor(_Executor):
         max_interpreters: The most interpreters, and so the most tagged tasks at a time. Default:
             the CPUs that this process may use. Further tagged tasks wait; they block no other
             task as long as a thread is free.
+        preload: Modules that each interpreter imports as it is made, in this order and before
+            `initializer`: absolute names, or modules. They are not imported here. If that fails,
+            the executor is broken, as by `initializer`.
 
     Raises:
-        ValueError: `max_workers` or `max_interpreters` is not positive.
-        TypeError: `initializer` cannot be called.
+        ValueError: `max_workers` or `max_interpreters` is not positive, or an item of `preload` is
+            no name that an interpreter could import.
+        TypeError: `initializer` cannot be called, or `preload` is no iterable of names and modules.
 
     A task's future ends with what the function raised, whose `__cause__`, for a tagged one, is a
     `RemoteTraceback` that shows the worker's traceback; or with `SendError`, if the function, an
@@ -72,14 +90,54 @@ class InterpreterThreadPoolExecutor(_Executor):
         initargs: tuple[object, ...] = (),
         *,
         max_interpreters: int | None = None,
+        preload: Iterable[str | ModuleType] = (),
     ) -> None:
+        names: tuple[str, ...] = ()
+        if preload != ():
+            from aiointerpreters._prestart import module_names
+
+            names = module_names(preload)
         super().__init__(
             max_workers,
             thread_name_prefix,
             initializer,
             initargs,
             max_interpreters=max_interpreters,
+            preload=names,
         )
+
+    def prestart(self, interpreters: int | None = None, threads: int | None = None) -> Prestart:
+        """Make interpreters and start threads now, so that the first task finds them ready.
+
+        Each interpreter has then imported what `preload` names, run the `initializer`, and taken
+        the GIL of the main interpreter for the last time; each thread has run the `initializer`.
+        The interpreters are spread over as many threads, which are started for them.
+
+        Args:
+            interpreters: How many are to be there, those that are there already among them.
+                Default, and at most: `max_interpreters`.
+            threads: The same of threads. Default, and at most: `max_workers`.
+
+        Returns:
+            A `concurrent.futures.Future` that can be awaited, too. Its result is None, as soon as
+            all of them are ready, whoever makes them; or it ends with `BrokenThreadPool` if the
+            `initializer` or `preload` fails, with a RuntimeError if an interpreter or a thread
+            cannot be made. Cancelling it, or its await, cancels the making of interpreters that
+            has not begun.
+
+        Raises:
+            ValueError: `interpreters` or `threads` is negative.
+            TypeError: One of them is neither an int nor None.
+            RuntimeError: The executor, or Python, is shutting down; or this is a worker's
+                interpreter.
+            BrokenThreadPool: An initializer or a preload has failed before.
+        """
+        from aiointerpreters._prestart import Prestart, parse_count
+
+        wanted = parse_count(interpreters, "interpreters", self._max_interpreters)
+        started = parse_count(threads, "threads", self._max_workers)
+        prestart = Prestart()
+        return prestart.begin(*self._prestart(wanted, started, prestart.thread_ended))
 
     def map[R](
         self,

@@ -1,5 +1,9 @@
 #include "pool.h"
 
+#include "calling.h"
+#include "makers.h"
+#include "pool_check.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -7,45 +11,6 @@
 /* How long an idle worker looks for work before it parks, in turns of the spin loop. Only one
  * worker of a pool spins at a time, and none where there is a single CPU. */
 enum { SPIN_TURNS = 400 };
-
-/* -- invariants: hold whenever the lock is free -- */
-
-#ifdef AIOINTERP_CHECKS
-#include <stdio.h>
-
-static size_t
-length(const struct list *head)
-{
-    size_t count = 0;
-    for (const struct list *node = head->next; node != head; node = node->next) {
-        count++;
-    }
-    return count;
-}
-
-static void
-require(bool holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "pool: broken invariant: %s\n", what);
-        abort();
-    }
-}
-
-static void
-check_locked(const struct pool *pool)
-{
-    require(length(&pool->plain) == pool->plain_count, "plain_count");
-    require(length(&pool->slotted) == pool->slotted_count, "slotted_count");
-    require(length(&pool->parked) == pool->parked_count, "parked_count");
-    require(length(&pool->free) + length(&pool->empty) == pool->free_count, "free_count");
-    require(pool->parked_count + pool->coming <= pool->workers, "idle workers <= workers");
-    require(pool->workers <= pool->max_workers, "workers <= max_workers");
-    require(pool->free_count <= pool->max_slots, "free slots <= max_slots");
-}
-#else
-#define check_locked(pool) ((void)(pool))
-#endif
 
 static void
 lock(struct pool *pool)
@@ -56,7 +21,7 @@ lock(struct pool *pool)
 static void
 unlock(struct pool *pool)
 {
-    check_locked(pool);
+    POOL_CHECK(pool);
     os_mutex_unlock(&pool->lock);
 }
 
@@ -68,18 +33,20 @@ empty(struct pool *pool)
 {
     list_init(&pool->plain);
     list_init(&pool->slotted);
+    list_init(&pool->makers);
     list_init(&pool->parked);
     list_init(&pool->free);
     list_init(&pool->empty);
-    pool->plain_count = pool->slotted_count = 0;
-    pool->parked_count = pool->coming = pool->starting = pool->workers = 0;
+    pool->plain_count = pool->slotted_count = pool->maker_count = 0;
+    pool->parked_count = pool->coming = pool->starting = pool->homeless = pool->workers = 0;
+    pool->made = 0;
     pool->spinning = false;
     for (unsigned i = 0; i < pool->max_slots; i++) {
         pool->slots[i].home = NULL;
         pool->slots[i].resource = NULL;
         list_push_back(&pool->empty, &pool->slots[i].node);
     }
-    pool->free_count = pool->max_slots;
+    pool->free_count = pool->empty_count = pool->max_slots;
 }
 
 int
@@ -111,110 +78,12 @@ pool_destroy(struct pool *pool)
     free(pool->slots);
 }
 
-/* -- who should come: all under the lock -- */
-
-/* Pending jobs that could start at once if there were workers enough. */
-static size_t
-demand_locked(const struct pool *pool)
-{
-    size_t startable =
-        pool->slotted_count < pool->free_count ? pool->slotted_count : pool->free_count;
-    return pool->plain_count + startable;
-}
-
-static struct worker *
-unpark_locked(struct pool *pool, struct list *node)
-{
-    struct worker *worker = LIST_ENTRY(node, struct worker, node);
-    list_remove(node);
-    pool->parked_count--;
-    worker->looking = true;
-    pool->coming++;
-    return worker;
-}
-
-enum { ANY_CPU = -1 };
-
-/* The parked worker that suits best: for a slotted job one that is home to an interpreter, for a
- * plain one rather not; of these one that parked on `cpu`; the last to park first, since its caches
- * are warm. */
-static struct worker *
-choose_locked(struct pool *pool, bool slotted, int cpu)
-{
-    struct list *suits = NULL;
-    for (struct list *node = pool->parked.next; node != &pool->parked; node = node->next) {
-        struct worker *worker = LIST_ENTRY(node, struct worker, node);
-        if ((worker->homes > 0) == slotted) {
-            if (cpu == ANY_CPU || worker->cpu == cpu) {
-                return unpark_locked(pool, node);
-            }
-            suits = suits == NULL ? node : suits;
-        }
-    }
-    return unpark_locked(pool, suits != NULL ? suits : pool->parked.next);
-}
-
-/* What must be done once the lock is free, so that every job that can start has a worker coming. */
-struct calls {
-    struct list wake; /* workers, unlinked from `parked`, to be signalled */
-    unsigned start;   /* workers to be started */
-};
-
-static void
-wake_some_locked(struct pool *pool, bool slotted, int cpu, struct list *wake)
-{
-    while (pool->parked_count > 0 && pool->coming - pool->starting < pool->most_looking &&
-           demand_locked(pool) > pool->coming - pool->starting) {
-        list_push_back(wake, &choose_locked(pool, slotted, cpu)->node);
-    }
-}
-
-/* Starts at most `may_start` workers: who counts a worker must be able to say so to somebody who
- * starts it. */
-static void
-call_workers_locked(struct pool *pool, bool slotted, int cpu, unsigned may_start,
-                    struct calls *calls)
-{
-    list_init(&calls->wake);
-    calls->start = 0;
-    while (calls->start < may_start && pool->workers < pool->max_workers &&
-           demand_locked(pool) > (size_t)pool->coming + pool->parked_count) {
-        pool->workers++;
-        pool->coming++;
-        pool->starting++;
-        calls->start++;
-    }
-    wake_some_locked(pool, slotted, cpu, &calls->wake);
-}
-
-static void
-call_everyone_locked(struct pool *pool, struct list *wake)
-{
-    while (!list_is_empty(&pool->parked)) {
-        list_push_back(wake, &unpark_locked(pool, pool->parked.next)->node);
-    }
-}
-
-/* After the lock was given back. A worker on the list waits for its signal and for nothing else, so
- * its node is ours until then. */
-static void
-wake(struct list *workers)
-{
-    struct list *node;
-    while ((node = list_pop_front(workers)) != NULL) {
-        struct worker *worker = LIST_ENTRY(node, struct worker, node);
-        /* Pairs with the acquire in await_signal(). */
-        atomic_store_explicit(&worker->signal, 1, memory_order_release);
-        os_word_wake_one(&worker->signal);
-    }
-}
-
 /* -- submitting -- */
 
 static bool
 nothing_pending(const struct pool *pool)
 {
-    return pool->plain_count == 0 && pool->slotted_count == 0;
+    return pool->plain_count == 0 && pool->slotted_count == 0 && pool->maker_count == 0;
 }
 
 static void
@@ -228,7 +97,9 @@ note_work_locked(struct pool *pool)
 static void
 count_locked(struct pool *pool, struct job *job, bool enqueued)
 {
-    size_t *count = job->slotted ? &pool->slotted_count : &pool->plain_count;
+    size_t *count = job->slotted     ? &pool->slotted_count
+                    : job->wants > 0 ? &pool->maker_count
+                                     : &pool->plain_count;
     *count = enqueued ? *count + 1 : *count - 1;
     note_work_locked(pool);
 }
@@ -236,7 +107,7 @@ count_locked(struct pool *pool, struct job *job, bool enqueued)
 static struct list *
 queue_of(struct pool *pool, struct job *job)
 {
-    return job->slotted ? &pool->slotted : &pool->plain;
+    return job->slotted ? &pool->slotted : job->wants > 0 ? &pool->makers : &pool->plain;
 }
 
 static pool_submitted
@@ -251,9 +122,9 @@ submit(struct pool *pool, struct job *job, int cpu)
     job->number = pool->next_number++;
     list_push_back(queue_of(pool, job), &job->node);
     count_locked(pool, job, true);
-    call_workers_locked(pool, job->slotted, cpu, 1, &calls);
+    calling_more_locked(pool, job->slotted, cpu, 1, &calls);
     unlock(pool);
-    wake(&calls.wake);
+    calling_signal(&calls.wake);
     return calls.start > 0 ? POOL_START_WORKER : POOL_QUEUED;
 }
 
@@ -286,10 +157,19 @@ pool_submit_all(struct pool *pool, struct list *jobs, size_t count)
     list_move_all(slotted ? &pool->slotted : &pool->plain, jobs);
     *(slotted ? &pool->slotted_count : &pool->plain_count) += count;
     note_work_locked(pool);
-    call_workers_locked(pool, slotted, ANY_CPU, most, &calls);
+    calling_more_locked(pool, slotted, ANY_CPU, most, &calls);
     unlock(pool);
-    wake(&calls.wake);
+    calling_signal(&calls.wake);
     return (int)calls.start;
+}
+
+bool
+pool_grow(struct pool *pool, unsigned workers)
+{
+    lock(pool);
+    bool grows = !pool->closed && calling_count_worker_locked(pool, workers);
+    unlock(pool);
+    return grows;
 }
 
 /* Gives the lock back too. Whoever awaits the workers may end the pool as soon as the lock is free:
@@ -311,11 +191,13 @@ pool_worker_failed(struct pool *pool)
     pool->workers--;
     pool->coming--;
     pool->starting--;
+    pool->homeless--;
     bool others = pool->workers > 0;
-    call_workers_locked(pool, pool->plain_count == 0, ANY_CPU, 0,
+    calling_more_locked(pool, pool->plain_count == 0, ANY_CPU, 0,
                         &calls); /* who relied on this one */
     unlock_and_note_departure(pool);
-    wake(&calls.wake); /* nobody is parked in a pool without workers, which may be gone by now */
+    calling_signal(
+        &calls.wake); /* nobody is parked in a pool without workers, which may be gone by now */
     return others;
 }
 
@@ -331,6 +213,7 @@ release_slot_locked(struct pool *pool, struct worker *worker)
     worker->slot = NULL;
     list_push_front(slot->resource != NULL ? &pool->free : &pool->empty, &slot->node);
     pool->free_count++;
+    pool->empty_count += slot->resource == NULL;
     if (pool->closed) {
         /* Pairs with the acquire in pool_reclaim_slot(). */
         atomic_fetch_add_explicit(&pool->returns, 1, memory_order_release);
@@ -344,6 +227,7 @@ hold_slot_locked(struct pool *pool, struct worker *worker, struct list *node)
     list_remove(node);
     pool->free_count--;
     worker->slot = LIST_ENTRY(node, struct slot, node);
+    pool->empty_count -= worker->slot->resource == NULL;
 }
 
 /* A free slot that this worker is home to, or NULL. */
@@ -379,14 +263,19 @@ acquire_slot_locked(struct pool *pool, struct worker *worker)
     return true;
 }
 
-void
+unsigned
 pool_slot_made(struct pool *pool, struct worker *worker, void *resource)
 {
+    struct calls calls;
     lock(pool);
     worker->slot->resource = resource;
     worker->slot->home = worker;
     worker->homes++;
+    pool->made++;
+    calling_more_locked(pool, false, ANY_CPU, pool->maker_count > 0 ? UINT_MAX : 0, &calls);
     unlock(pool);
+    calling_signal(&calls.wake);
+    return calls.start;
 }
 
 void
@@ -397,10 +286,11 @@ pool_slot_ended(struct pool *pool, struct worker *worker)
     worker->slot->resource = NULL;
     worker->slot->home = NULL;
     worker->homes--;
+    pool->made--;
     release_slot_locked(pool, worker);
-    call_workers_locked(pool, true, ANY_CPU, 0, &calls);
+    calling_more_locked(pool, true, ANY_CPU, 0, &calls);
     unlock(pool);
-    wake(&calls.wake);
+    calling_signal(&calls.wake);
 }
 
 void *
@@ -426,33 +316,38 @@ pool_reclaim_slot(struct pool *pool, struct worker *worker)
 
 /* -- taking -- */
 
-static void
-look_locked(struct pool *pool, struct worker *worker, bool looking)
-{
-    if (worker->looking != looking) {
-        worker->looking = looking;
-        pool->coming = looking ? pool->coming + 1 : pool->coming - 1;
-    }
-}
-
 static struct job *
 first_job(const struct list *queue)
 {
     return list_is_empty(queue) ? NULL : LIST_ENTRY(queue->next, struct job, node);
 }
 
+/* Each may be NULL. */
+static struct job *
+older_job(struct job *one, struct job *other)
+{
+    return one == NULL || (other != NULL && other->number < one->number) ? other : one;
+}
+
 /* The oldest job that can start; the slot it needs is held, and a slot it does not need is not. */
 static struct job *
 choose_job_locked(struct pool *pool, struct worker *worker)
 {
-    struct job *plain = first_job(&pool->plain);
+    if (worker->slot != NULL && worker->slot->resource == NULL) {
+        release_slot_locked(pool, worker); /* not filled after all: makers may wait for it */
+    }
     struct job *slotted = first_job(&pool->slotted);
-    if (slotted != NULL && (plain == NULL || slotted->number < plain->number) &&
+    struct job *maker = pool->maker_count > 0 ? makers_first_locked(pool, worker) : NULL;
+    struct job *other = older_job(first_job(&pool->plain), maker);
+    if (slotted != NULL && older_job(slotted, other) == slotted &&
         acquire_slot_locked(pool, worker)) {
         return slotted;
     }
     release_slot_locked(pool, worker);
-    return plain;
+    if (other != NULL && other->wants > pool->made) {
+        hold_slot_locked(pool, worker, pool->empty.next); /* since it wants more than are begun */
+    }
+    return other;
 }
 
 /* Takes a job and becomes busy, or gives NULL and is looking. When the last pending job of a closed
@@ -460,19 +355,16 @@ choose_job_locked(struct pool *pool, struct worker *worker)
 static struct job *
 take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
 {
-    if (worker->starting) {
-        worker->starting = false;
-        pool->starting--;
-    }
+    calling_arrived_locked(pool, worker);
     struct job *job = choose_job_locked(pool, worker);
-    look_locked(pool, worker, job == NULL);
+    calling_look_locked(pool, worker, job == NULL);
     if (job != NULL) {
         list_remove(&job->node);
         count_locked(pool, job, false);
         if (pool->closed && nothing_pending(pool)) {
-            call_everyone_locked(pool, wake_list);
+            calling_everyone_locked(pool, wake_list);
         }
-        wake_some_locked(pool, pool->plain_count == 0, ANY_CPU, wake_list);
+        calling_wake_some_locked(pool, pool->plain_count == 0, ANY_CPU, wake_list);
     }
     return job;
 }
@@ -494,7 +386,7 @@ pool_take(struct pool *pool, struct worker *worker)
     lock(pool);
     struct job *job = take_locked(pool, worker, &leaving);
     unlock(pool);
-    wake(&leaving);
+    calling_signal(&leaving);
     return job;
 }
 
@@ -530,7 +422,7 @@ pool_wait(struct pool *pool, struct worker *worker)
     lock(pool);
     while ((job = take_locked(pool, worker, &leaving)) == NULL) {
         if (pool->closed && nothing_pending(pool)) {
-            look_locked(pool, worker, false);
+            calling_look_locked(pool, worker, false);
             break;
         }
         if (!spun && !pool->spinning) {
@@ -542,7 +434,7 @@ pool_wait(struct pool *pool, struct worker *worker)
             pool->spinning = false;
             continue;
         }
-        look_locked(pool, worker, false);
+        calling_look_locked(pool, worker, false);
         worker->cpu = os_current_cpu();
         list_push_front(&pool->parked, &worker->node);
         pool->parked_count++;
@@ -551,7 +443,7 @@ pool_wait(struct pool *pool, struct worker *worker)
         lock(pool);
     }
     unlock(pool);
-    wake(&leaving);
+    calling_signal(&leaving);
     return job;
 }
 
@@ -560,15 +452,16 @@ pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job)
 {
     struct calls calls;
     lock(pool);
-    look_locked(pool, worker, false);
+    calling_arrived_locked(pool, worker);
+    calling_look_locked(pool, worker, false);
     release_slot_locked(pool, worker);
     if (job != NULL) {
         list_push_front(queue_of(pool, job), &job->node);
         count_locked(pool, job, true);
     }
-    call_workers_locked(pool, job != NULL && job->slotted, ANY_CPU, UINT_MAX, &calls);
+    calling_more_locked(pool, job != NULL && job->slotted, ANY_CPU, UINT_MAX, &calls);
     unlock(pool);
-    wake(&calls.wake);
+    calling_signal(&calls.wake);
     return calls.start;
 }
 
@@ -576,8 +469,8 @@ void
 pool_leave(struct pool *pool, struct worker *worker)
 {
     lock(pool);
-    look_locked(pool, worker, false);
-    pool->starting -= worker->starting;
+    calling_look_locked(pool, worker, false);
+    calling_arrived_locked(pool, worker);
     release_slot_locked(pool, worker);
     pool->workers--;
     unlock_and_note_departure(pool);
@@ -593,20 +486,17 @@ pool_close(struct pool *pool)
     lock(pool);
     pool->closed = true;
     note_work_locked(pool);
-    call_everyone_locked(pool, &everyone);
+    calling_everyone_locked(pool, &everyone);
     unlock(pool);
-    wake(&everyone);
+    calling_signal(&everyone);
 }
 
 /* Unlinks the oldest pending job of any kind, or gives NULL. */
 static struct job *
 steal_locked(struct pool *pool)
 {
-    struct job *job = first_job(&pool->plain);
-    struct job *slotted = first_job(&pool->slotted);
-    if (job == NULL || (slotted != NULL && slotted->number < job->number)) {
-        job = slotted;
-    }
+    struct job *job = older_job(first_job(&pool->plain), first_job(&pool->slotted));
+    job = older_job(job, first_job(&pool->makers));
     if (job != NULL) {
         list_remove(&job->node);
         count_locked(pool, job, false);
@@ -622,10 +512,10 @@ pool_steal(struct pool *pool)
     lock(pool);
     struct job *job = steal_locked(pool);
     if (pool->closed && nothing_pending(pool)) {
-        call_everyone_locked(pool, &everyone);
+        calling_everyone_locked(pool, &everyone);
     }
     unlock(pool);
-    wake(&everyone);
+    calling_signal(&everyone);
     return job;
 }
 
@@ -638,11 +528,29 @@ pool_drain(struct pool *pool, struct list *jobs)
     }
 }
 
+bool
+pool_is_satisfied(struct pool *pool, const struct job *maker)
+{
+    lock(pool);
+    bool satisfied = pool->closed || maker->wants <= pool->made;
+    unlock(pool);
+    return satisfied;
+}
+
+unsigned
+pool_made(struct pool *pool)
+{
+    lock(pool);
+    unsigned made = pool->made;
+    unlock(pool);
+    return made;
+}
+
 size_t
 pool_pending(struct pool *pool)
 {
     lock(pool);
-    size_t count = pool->plain_count + pool->slotted_count;
+    size_t count = pool->plain_count + pool->slotted_count + pool->maker_count;
     unlock(pool);
     return count;
 }
@@ -661,7 +569,7 @@ pool_idle(struct pool *pool)
 {
     lock(pool);
     size_t workers = (size_t)pool->parked_count + pool->coming;
-    size_t demand = demand_locked(pool);
+    size_t demand = calling_demand_locked(pool);
     unlock(pool);
     return workers > demand ? (unsigned)(workers - demand) : 0;
 }

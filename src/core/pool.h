@@ -1,13 +1,15 @@
 /* pool: pending jobs, the workers that take them, and the slots that bound interpreters.
  *
- * Jobs are of two kinds. A plain job needs a worker. A slotted job needs a worker and a slot; a
+ * Jobs are of three kinds. A plain job needs a worker. A slotted job needs a worker and a slot; a
  * slot is the right to use one interpreter, and holds that interpreter once somebody has made it.
- * Jobs start in the order in which they came, except that a slotted job waits for a free slot
- * without holding up plain ones.
+ * A maker wants a number of interpreters to be there: it comes with an empty slot, to be filled,
+ * while fewer are made or being made; with no slot, and nothing to do, once they are made; and
+ * waits in between. Jobs start in the order in which they came, except that a slotted job waits for
+ * a free slot, and a maker for those being made, without holding up others.
  *
  * Who does what:
- *   a submitter   pool_submit(); if told so, starts one more worker (pool_worker_failed() if it
- *                 cannot).
+ *   a submitter   pool_submit(), or pool_grow(); if told so, starts one more worker
+ *                 (pool_worker_failed() if it cannot).
  *   a worker      pool_join(), then pool_take() / pool_wait() until that gives NULL, running what it
  *                 gets; then ends the interpreters it made (pool_reclaim_slot()) and pool_leave().
  *   an owner      pool_close(), pool_drain() to cancel or fail what is pending.
@@ -17,8 +19,17 @@
  * publishes a result: pool_take(), publish, pool_wait(). If publishing turns out to run foreign code
  * (callbacks), it first says pool_stay_busy(), which gives back whatever it had been promised.
  *
- * What keeps jobs from being forgotten: whenever the lock is free, as many workers are looking as
- * there are jobs that could start, or nobody is parked and the number of workers is at its limit.
+ * What keeps jobs from being forgotten: whenever the lock is free, and there is a plain or slotted job
+ * that could start at once, somebody is looking, or nobody is parked (pool_check). Who is looking
+ * takes it, and wakes the next one if there are more (calling). And whenever a job comes, workers are
+ * started until those that are parked, looking or being started are as many as such jobs, or the
+ * most.
+ *
+ * What spreads interpreters over workers: a worker that is home to one leaves a maker that has to
+ * make another to those that are home to none, as long as there is one looking for each such maker;
+ * and a maker that is submitted calls or starts one that is. The worker that passes a maker by has
+ * found nothing else to do: when it parks, the above still holds, and the maker is for those others.
+ * It passes no maker by that has nothing left to do.
  *
  * Locking: `lock` guards every field unless its line says otherwise. It is a leaf: nobody waits for
  * a GIL, calls Python or parks while holding it. Every function here may be called attached or
@@ -44,6 +55,7 @@ struct job {
     struct list node;
     uint64_t number; /* order of arrival */
     bool slotted;    /* needs a slot; constant */
+    unsigned wants;  /* not 0: a maker, which wants so many interpreters; constant; not slotted */
 };
 
 /* The right to use one interpreter. Its fields but `node` are the holder's while somebody holds
@@ -69,23 +81,28 @@ struct pool {
     os_mutex lock;
     struct list plain;   /* pending jobs, oldest first */
     struct list slotted; /* pending jobs, oldest first */
+    struct list makers;  /* pending jobs, oldest first */
     size_t plain_count;
     size_t slotted_count;
+    size_t maker_count;
     uint64_t next_number;
 
     struct list parked; /* workers, the last to park first */
     unsigned parked_count;
-    unsigned coming;   /* workers that are looking, or being started */
-    unsigned starting; /* those of `coming` that are being started */
-    unsigned most_looking;
-    unsigned workers;     /* started, or being started, and not left */
-    unsigned max_workers; /* constant */
+    unsigned coming;       /* workers that are looking, or being started */
+    unsigned starting;     /* those of `coming` that are being started */
+    unsigned homeless;     /* those of `coming` that are home to no slot */
+    unsigned most_looking; /* constant: no further worker is woken while so many are looking */
+    unsigned workers;      /* started, or being started, and not left */
+    unsigned max_workers;  /* constant */
 
     struct slot *slots;  /* max_slots of them; constant */
     struct list free;    /* slots with an interpreter that nobody holds */
     struct list empty;   /* slots without one that nobody holds */
     unsigned free_count; /* in both lists together */
-    unsigned max_slots;  /* constant */
+    unsigned empty_count;
+    unsigned made;      /* slots with an interpreter, whoever holds them */
+    unsigned max_slots; /* constant */
 
     bool closed;            /* no more submits; workers leave when nothing is pending */
     bool spinning;          /* a looking worker spins before it parks: one at a time */
@@ -121,8 +138,13 @@ pool_submitted pool_submit_near(struct pool *pool, struct job *job);
  * was. */
 int pool_submit_all(struct pool *pool, struct list *jobs, size_t count);
 
-/* A worker that pool_submit() or pool_stay_busy() asked for could not be started. False: there is
- * no other worker either, so the caller drains the pool and fails what was pending. */
+/* True: fewer than `workers` are there, and one more should be started, already counted: start it or
+ * say pool_worker_failed(). False: there are as many, or the pool is closed. `workers` is at most
+ * the maximum. */
+bool pool_grow(struct pool *pool, unsigned workers);
+
+/* A worker that was asked for (pool_submit() and the like) could not be started. False: there is no
+ * other worker either, so the caller drains the pool and fails what was pending. */
 bool pool_worker_failed(struct pool *pool);
 
 /* The first call of a started worker. */
@@ -130,20 +152,22 @@ void pool_join(struct pool *pool, struct worker *worker);
 
 /* Takes the oldest job that can start now, acquiring or giving back worker->slot as the job needs;
  * NULL: there is none, and the worker is idle from now on: pool_wait() must follow. A job that
- * needs a slot comes with worker->slot held. */
+ * needs a slot comes with worker->slot held; a maker with an empty one, or with none. */
 struct job *pool_take(struct pool *pool, struct worker *worker);
 
 /* After a pool_take() that gave NULL: parks until there is a job. NULL: the pool is closed, nothing
  * is pending that this worker could do: leave. */
 struct job *pool_wait(struct pool *pool, struct worker *worker);
 
-/* After a pool_take() and before pool_wait(): the worker will be busy with something else. Gives
+/* After pool_join() or a pool_take() and before pool_wait(): the worker will be busy with something else. Gives
  * `job` (what pool_take gave, or NULL) back to the head of its queue, and its slot to the pool.
  * Returns how many workers should be started, as for POOL_START_WORKER. pool_take() comes next. */
 unsigned pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job);
 
-/* The holder of a slot without a resource has made one: its home is this worker from now on. */
-void pool_slot_made(struct pool *pool, struct worker *worker, void *resource);
+/* The holder of a slot without a resource has made one, ready for use: its home is this worker from
+ * now on. Returns how many workers should be started, as for POOL_START_WORKER, for makers that
+ * waited for it. */
+unsigned pool_slot_made(struct pool *pool, struct worker *worker, void *resource);
 
 /* For a worker that leaves: takes one of the slots that it is home to, waiting until whoever holds
  * it gives it back, so call it detached; its resource, or NULL when none is left. The caller ends
@@ -162,6 +186,13 @@ struct job *pool_steal(struct pool *pool);
 /* Moves every pending job to `jobs`, oldest first. */
 void pool_drain(struct pool *pool, struct list *jobs);
 
+/* Whether a maker, which has filled the slot that it came with, is done. It is not when others have left
+ * theirs empty; then it is given back (pool_stay_busy()). In a closed pool, whose workers end what
+ * they have made, it is. */
+bool pool_is_satisfied(struct pool *pool, const struct job *maker);
+
+/* Slots with a resource. */
+unsigned pool_made(struct pool *pool);
 /* Pending jobs. */
 size_t pool_pending(struct pool *pool);
 /* Workers started, or being started, that have not left. */

@@ -2,6 +2,7 @@
 
 #include "definition.h"
 #include "future.h"
+#include "prestart.h"
 #include "tag.h"
 #include "task.h"
 #include "transport.h"
@@ -134,6 +135,7 @@ crew_new(struct state *state, unsigned max_workers, unsigned max_interpreters,
     atomic_init(&crew->refs, 1);
     combiner_init(&crew->told);
     list_init(&crew->node);
+    list_init(&crew->starting);
     crew->state = state;
     crew->generation = crew_generation();
     crew->module = Py_NewRef(state->module);
@@ -166,6 +168,7 @@ crew_drop(struct crew *crew)
     list_remove(&crew->node);
     os_mutex_unlock(&registry.lock);
     free_encoded(crew->interp.func, crew->interp.call);
+    preload_free(crew->preload);
     Py_CLEAR(crew->threads);
     Py_CLEAR(crew->name_prefix);
     Py_CLEAR(crew->initializer);
@@ -229,6 +232,8 @@ static void
 free_start(PyObject *capsule)
 {
     struct start *start = PyCapsule_GetPointer(capsule, crew_start_name);
+    list_remove(&start->node);
+    Py_CLEAR(start->waiters);
     crew_drop(start->crew);
     free(start);
 }
@@ -241,10 +246,12 @@ new_start(struct crew *crew)
     if (start == NULL) {
         return PyErr_NoMemory();
     }
-    *start = (struct start){crew, STARTING};
+    *start = (struct start){.crew = crew, .progress = STARTING};
+    list_push_back(&crew->starting, &start->node);
     crew_hold(crew);
     PyObject *capsule = PyCapsule_New(start, crew_start_name, free_start);
     if (capsule == NULL) {
+        list_remove(&start->node);
         crew_drop(crew);
         free(start);
     }
@@ -305,7 +312,7 @@ fail_without_worker(struct crew *crew, struct task *task)
                                "no worker thread could be started for the call"));
 }
 
-/* start() has raised. 0 when somebody will do the work all the same. */
+/* start() has raised. 1 when somebody will do the work all the same. */
 static int
 handle_failed_start(struct crew *crew, struct start *start, PyObject *thread)
 {
@@ -321,19 +328,22 @@ handle_failed_start(struct crew *crew, struct start *start, PyObject *thread)
     if (!others) {
         end_pending(crew, fail_without_worker);
     }
+    prestart_finish(prestart_tell(start, error));
     PyErr_SetRaisedException(error);
     if (others && PyErr_ExceptionMatches(PyExc_Exception)) {
         PyErr_Clear(); /* the others will do it, as they become free */
-        return 0;
+        return 1;
     }
     return -1;
 }
 
-static void
-forget_threads_of_parent(struct crew *crew)
+void
+crew_forget_parent(struct crew *crew)
 {
     if (crew->generation != crew_generation()) {
         crew->generation = crew_generation();
+        while (list_pop_front(&crew->starting) != NULL) {
+        }
         PySet_Clear(crew->threads);
     }
 }
@@ -341,15 +351,16 @@ forget_threads_of_parent(struct crew *crew)
 PyObject *
 crew_list_threads(struct crew *crew)
 {
-    forget_threads_of_parent(crew);
+    crew_forget_parent(crew);
     return PySequence_List(crew->threads);
 }
 
 int
 crew_start_worker(struct crew *crew)
 {
-    forget_threads_of_parent(crew);
-    struct start none = {NULL, STARTING};
+    crew_forget_parent(crew);
+    struct start none = {.progress = STARTING};
+    list_init(&none.node);
     PyObject *capsule = new_start(crew);
     PyObject *thread = capsule == NULL ? NULL : new_thread(crew, capsule);
     PyObject *started = NULL;
@@ -435,10 +446,10 @@ crew_prepare_interp_initializer(struct crew *crew)
 }
 
 static void
-log_initializer_error(struct crew *crew, PyObject *cause)
+log_error(struct crew *crew, const char *text, PyObject *cause)
 {
     PyObject *log = PyObject_GetAttrString(crew->state->logger, "critical");
-    PyObject *args = Py_BuildValue("(s)", "Exception in initializer:");
+    PyObject *args = Py_BuildValue("(s)", text);
     PyObject *kwargs = Py_BuildValue("{s:O}", "exc_info", cause);
     PyObject *done =
         log == NULL || args == NULL || kwargs == NULL ? NULL : PyObject_Call(log, args, kwargs);
@@ -477,19 +488,39 @@ crew_raise_broken(struct crew *crew)
     }
 }
 
-void
-crew_break(struct crew *crew, PyObject *cause)
+/* `why`, a str, is taken over; when it is NULL, making it has raised. */
+static void
+break_with(struct crew *crew, PyObject *why, const char *logged, PyObject *cause)
 {
+    if (why == NULL) {
+        PyErr_Clear();
+    }
     if (crew->broken == NULL) {
-        crew->broken = PyUnicode_FromString(
-            "A thread initializer failed, the thread pool is not usable anymore");
+        crew->broken = Py_XNewRef(why);
         crew->broken_cause = Py_NewRef(cause);
     }
-    log_initializer_error(crew, cause);
+    Py_XDECREF(why);
+    log_error(crew, logged, cause);
     pool_close(&crew->pool);
     PyErr_Clear();
     end_pending(crew, fail_as_broken);
     PyErr_Clear();
+}
+
+void
+crew_break(struct crew *crew, PyObject *cause)
+{
+    PyObject *why =
+        PyUnicode_FromString("A thread initializer failed, the thread pool is not usable anymore");
+    break_with(crew, why, "Exception in initializer:", cause);
+}
+
+void
+crew_break_preload(struct crew *crew, PyObject *cause, const char *module)
+{
+    PyObject *why = PyUnicode_FromFormat(
+        "The preload of module '%s' failed, the thread pool is not usable anymore", module);
+    break_with(crew, why, "Exception in preload:", cause);
 }
 
 static void

@@ -13,6 +13,7 @@
 #include "../core/pool.h"
 #include "func.h"
 #include "message.h"
+#include "preload.h"
 #include "state.h"
 
 /* How interpreters are initialized: plain memory, constant once `ready`, which is before the first
@@ -39,9 +40,11 @@ struct crew {
     PyObject *initargs;       /* tuple */
     bool initializes_threads; /* the initializer is not tagged */
     struct interp_initializer interp;
-    PyObject *broken;       /* str that says why, or NULL */
-    PyObject *broken_cause; /* the exception of the initializer, or NULL */
-    bool shutdown;          /* by shutdown() */
+    struct preload *preload; /* owned, or NULL; set by who made the crew, constant then */
+    struct list starting;    /* of struct start: threads that are not ready yet */
+    PyObject *broken;        /* str that says why, or NULL */
+    PyObject *broken_cause;  /* the exception of the initializer or a preload, or NULL */
+    bool shutdown;           /* by shutdown() */
 };
 
 /* Once in the process. 0 or an errno value. */
@@ -56,8 +59,11 @@ void crew_drop(struct crew *crew);
 /* A list of the worker threads, for joining them: of this process, not of one it was forked from. */
 PyObject *crew_list_threads(struct crew *crew);
 
-/* Starts one worker that the pool has counted. 0; or -1 with an exception when it could not and
- * nobody else is there to do the work: everything pending has failed with it. */
+/* In a forked child: forgets the threads of the parent. */
+void crew_forget_parent(struct crew *crew);
+
+/* Starts one worker that the pool has counted. 0; 1 when it could not but others are there to do the
+ * work; or -1 with an exception when nobody is, and everything pending has failed with it. */
 int crew_start_worker(struct crew *crew);
 
 /* Encodes the initializer for interpreters, before the first tagged task. */
@@ -66,6 +72,8 @@ int crew_prepare_interp_initializer(struct crew *crew);
 /* An initializer has failed with `cause` (borrowed): logs it, fails all that is pending and refuses
  * all that comes. */
 void crew_break(struct crew *crew, PyObject *cause);
+/* The same for a module that could not be preloaded. */
+void crew_break_preload(struct crew *crew, PyObject *cause, const char *module);
 /* Raises BrokenThreadPool. */
 void crew_raise_broken(struct crew *crew);
 
@@ -86,6 +94,8 @@ unsigned crew_generation(void);
 struct start {
     struct crew *crew; /* held */
     enum { STARTING, RUNNING, ABANDONED } progress;
+    struct list node;  /* in crew->starting until prestart_tell() */
+    PyObject *waiters; /* list of callables, or NULL: who waits until it is ready (prestart) */
 };
 
 /* worker.c: the target of a worker thread; called with a capsule of its struct start. */

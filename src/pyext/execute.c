@@ -94,6 +94,28 @@ execute_task(struct interp *interp, struct task *task)
     PyErr_Clear();
 }
 
+const char *
+execute_preload(struct interp *interp, const struct preload *preload, struct message *error)
+{
+    const char *failed = preload->count == 0 ? NULL : preload->names[0];
+    if (searchpath_apply(interp->state, &interp->path_version) == 0) {
+        failed = preload_import(preload);
+    }
+    if (failed != NULL) {
+        encode_raised(interp, error, failed);
+    }
+    return failed;
+}
+
+void
+execute_warm_up(struct interp *interp)
+{
+    if (searchpath_apply(interp->state, &interp->path_version) == 0) {
+        preload_import_own();
+    }
+    PyErr_Clear();
+}
+
 bool
 execute_initializer(struct interp *interp, struct func *func, const struct message *message,
                     struct message *error)

@@ -8,10 +8,18 @@
 
 #include "func.h"
 #include "interp.h"
+#include "preload.h"
 #include "task.h"
 
 /* Runs the call in task->tagged and sets task->outcome, which is not published yet. */
 void execute_task(struct interp *interp, struct task *task);
+
+/* Imports the modules in the interpreter just made. NULL; or the name of the one that failed, and
+ * `error` holds what it raised. */
+const char *execute_preload(struct interp *interp, const struct preload *preload,
+                            struct message *error);
+/* Has the interpreter import of this package what not every task needs. */
+void execute_warm_up(struct interp *interp);
 
 /* Calls `func` (or what the message holds) as an executor's initializer. False: it failed, and
  * `error` holds what it raised. `call` can be used again. */

@@ -2,6 +2,7 @@
 
 #include "crew.h"
 #include "map.h"
+#include "prestart.h"
 #include "submit.h"
 #include "workqueue.h"
 
@@ -119,12 +120,13 @@ static int
 executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"max_workers", "thread_name_prefix", "initializer",
-                            "initargs",    "max_interpreters",   NULL};
+                            "initargs",    "max_interpreters",   "preload",
+                            NULL};
     PyObject *max_workers = Py_None, *prefix = NULL, *initializer = Py_None, *initargs = NULL,
-             *max_interpreters = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOO$O:InterpreterThreadPoolExecutor", names,
+             *max_interpreters = Py_None, *preload = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOO$OO!:InterpreterThreadPoolExecutor", names,
                                      &max_workers, &prefix, &initializer, &initargs,
-                                     &max_interpreters)) {
+                                     &max_interpreters, &PyTuple_Type, &preload)) {
         return -1;
     }
     unsigned workers, interpreters;
@@ -138,15 +140,19 @@ executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
     struct state *state = state_of_type(Py_TYPE(self));
     PyObject *tuple = initargs == NULL ? PyTuple_New(0) : PySequence_Tuple(initargs);
     PyObject *name = prefix == NULL ? prefix_of(Py_None) : prefix_of(prefix);
+    bool preloads = preload != NULL && PyTuple_GET_SIZE(preload) > 0;
+    struct preload *modules = preloads ? preload_new(preload) : NULL;
     struct crew *crew = NULL;
-    if (state != NULL && tuple != NULL && name != NULL) {
+    if (state != NULL && tuple != NULL && name != NULL && (modules != NULL || !preloads)) {
         crew = crew_new(state, workers, interpreters, name, initializer, tuple);
     }
     Py_XDECREF(tuple);
     Py_XDECREF(name);
     if (crew == NULL) {
+        preload_free(modules);
         return -1;
     }
+    crew->preload = modules;
     abandon_crew(data_of(self));
     data_of(self)->crew = crew;
     return 0;
@@ -218,6 +224,22 @@ executor_map(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     size_t ahead = (size_t)PyNumber_AsSsize_t(args[3], NULL); /* clipped when it is too large */
     return PyErr_Occurred() ? NULL
                             : map_new(crew->state, self, crew, args[0], args[1], args[2], ahead);
+}
+
+static PyObject *
+executor_prestart(PyObject *self, PyObject *args)
+{
+    unsigned interpreters, threads;
+    PyObject *waiter;
+    struct crew *crew = executor_crew(self);
+    if (crew == NULL || !PyArg_ParseTuple(args, "IIO", &interpreters, &threads, &waiter)) {
+        return NULL;
+    }
+    crew_hold(crew); /* encoding the initializer may run anything */
+    PyObject *begun = prestart(crew->state, crew, Py_MIN(interpreters, crew->pool.max_slots),
+                               Py_MIN(threads, crew->pool.max_workers), waiter);
+    crew_drop(crew);
+    return begun;
 }
 
 /* -- shutdown -- */
@@ -427,6 +449,8 @@ static PyMethodDef executor_methods[] = {
     {"submit", (PyCFunction)(void (*)(void))executor_submit, METH_FASTCALL | METH_KEYWORDS,
      submit_doc},
     {"_map", (PyCFunction)(void (*)(void))executor_map, METH_FASTCALL, NULL},
+    {"_prestart", executor_prestart, METH_VARARGS,
+     PyDoc_STR("The part of prestart() that is written in C (private): prestart.h.")},
     {"shutdown", (PyCFunction)(void (*)(void))executor_shutdown, METH_VARARGS | METH_KEYWORDS,
      shutdown_doc},
     {NULL, NULL, 0, NULL},

@@ -255,9 +255,8 @@ error:
 
 /* -- queueing -- */
 
-/* Whether the crew accepts work; raises what says why not. */
-static int
-check_open(struct state *state, struct crew *crew)
+int
+submit_check_open(struct state *state, struct crew *crew)
 {
     if (crew->broken != NULL) {
         crew_raise_broken(crew);
@@ -285,7 +284,7 @@ check_open(struct state *state, struct crew *crew)
 static void
 raise_closed(struct state *state, struct crew *crew)
 {
-    if (check_open(state, crew) == 0) {
+    if (submit_check_open(state, crew) == 0) {
         PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
     }
 }
@@ -308,9 +307,8 @@ start_workers(struct crew *crew, int count)
     return error == NULL ? 0 : -1;
 }
 
-/* Queues a filled task, which it takes a reference to. */
-static int
-queue(struct state *state, struct crew *crew, struct task *task)
+int
+submit_queue(struct state *state, struct crew *crew, struct task *task)
 {
     struct pool *pool = &crew->pool;
     bool near = outcome_is_awaited_at_once(task);
@@ -320,7 +318,7 @@ queue(struct state *state, struct crew *crew, struct task *task)
         return 0;
     case POOL_START_WORKER:
         return crew_start_worker(crew);
-    default: /* closed since check_open(): encoding may run Python code */
+    default: /* closed since submit_check_open(): encoding may run Python code */
         task_drop(task);
         raise_closed(state, crew);
         return -1;
@@ -329,22 +327,19 @@ queue(struct state *state, struct crew *crew, struct task *task)
 
 /* -- making a task -- */
 
-/* What comes before a tagged task can be filled. */
-static int
-prepare_tagged(struct state *state, struct crew *crew)
+int
+submit_prepare_interps(struct state *state, struct crew *crew)
 {
-    lending_collect(state);
-    if (crew_prepare_interp_initializer(crew) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError)) {
-            return -1; /* a Ctrl-C says nothing about the initializer */
-        }
+    if (crew_prepare_interp_initializer(crew) == 0) {
+        return searchpath_note(state);
+    }
+    if (PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError)) {
         PyObject *cause = PyErr_GetRaisedException();
         crew_break(crew, cause);
         Py_DECREF(cause);
         crew_raise_broken(crew);
-        return -1;
-    }
-    return searchpath_note(state);
+    } /* a Ctrl-C says nothing about the initializer */
+    return -1;
 }
 
 static struct task *
@@ -352,8 +347,14 @@ make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_
             struct batch *batch)
 {
     bool prepared = batch != NULL && batch->definition != NULL; /* nothing has run since */
-    if (!prepared && (flush_before_python(batch) < 0 || prepare_tagged(state, crew) < 0)) {
-        return NULL;
+    if (!prepared) {
+        if (flush_before_python(batch) < 0) {
+            return NULL;
+        }
+        lending_collect(state);
+        if (submit_prepare_interps(state, crew) < 0) {
+            return NULL;
+        }
     }
     struct task *task = task_new(true, crew_generation());
     if (task == NULL || fill_tagged(state, task, tag, call, batch) == 0) {
@@ -386,7 +387,7 @@ static struct task *
 make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
           size_t count, PyObject *keywords, struct batch *batch)
 {
-    if (check_open(state, crew) < 0) {
+    if (submit_check_open(state, crew) < 0) {
         return NULL;
     }
     struct flat_call call = {
@@ -417,7 +418,7 @@ submit(struct state *state, struct crew *crew, PyObject *function, PyObject *con
     }
     bool failed = fstate_is_done(&task->state);
     PyObject *future = future_new(state, task);
-    if (future != NULL && !failed && queue(state, crew, task) < 0) {
+    if (future != NULL && !failed && submit_queue(state, crew, task) < 0) {
         Py_CLEAR(future);
     }
     return future;

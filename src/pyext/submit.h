@@ -8,10 +8,19 @@
 
 #include "crew.h"
 #include "state.h"
+#include "task.h"
 
 /* A future, or NULL with an exception when the crew accepts nothing. */
 PyObject *submit(struct state *state, struct crew *crew, PyObject *function,
                  PyObject *const *values, size_t count, PyObject *keywords);
+
+/* Whether the crew accepts work; -1 with the exception that says why not. */
+int submit_check_open(struct state *state, struct crew *crew);
+/* Before an interpreter is made: encodes the initializer for it, and notes sys.path. -1 with an
+ * exception; the crew is broken when it is the initializer's. */
+int submit_prepare_interps(struct state *state, struct crew *crew);
+/* Queues a filled task, which it takes a reference to. -1 with an exception. */
+int submit_queue(struct state *state, struct crew *crew, struct task *task);
 
 /* Calls of one function, made one after another and queued a few at a time: the first at once, so that
  * a worker is on its way, then more and more together. Nobody can tell, because whatever is not queued

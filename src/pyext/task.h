@@ -47,7 +47,7 @@ struct task {
     PyObject *future;    /* the future's object; borrowed unless kept, NULL once it is gone */
     PyObject *result;
     union {
-        struct plain_call plain; /* when !job.slotted */
+        struct plain_call plain; /* when !job.slotted; of a maker, empty */
         struct {
             struct func *func;      /* owned; NULL: the callable is in the message */
             struct message message; /* the call, later the outcome */

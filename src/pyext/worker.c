@@ -10,6 +10,7 @@
 #include "execute.h"
 #include "future.h"
 #include "interp.h"
+#include "prestart.h"
 #include "task.h"
 #include "transport.h"
 
@@ -205,18 +206,19 @@ run_plain(struct worker_thread *worker, struct task *task)
     return publish(worker, task);
 }
 
-/* Runs the executor's initializer in the interpreter just made. 0; or -1, at main, the crew broken,
- * with BrokenThreadPool set. */
-static int
+/* Runs the executor's preload and initializer in the interpreter just made. False: it failed; at
+ * main, the crew broken. */
+static bool
 initialize_interp(struct worker_thread *worker)
 {
     struct crew *crew = worker->crew;
     struct message error;
-    if (!crew->interp.wanted) {
-        return 0;
-    }
     message_init(&error);
-    bool done = execute_initializer(worker->entered, crew->interp.func, crew->interp.call, &error);
+    const char *module =
+        crew->preload == NULL ? NULL : execute_preload(worker->entered, crew->preload, &error);
+    bool done = module == NULL &&
+                (!crew->interp.wanted || execute_initializer(worker->entered, crew->interp.func,
+                                                             crew->interp.call, &error));
     if (!done) {
         worker->entered->failed = true;
         go_main(worker);
@@ -224,18 +226,22 @@ initialize_interp(struct worker_thread *worker)
         if (cause == NULL) {
             cause = PyErr_GetRaisedException();
         }
-        crew_break(crew, cause);
+        if (module != NULL) {
+            crew_break_preload(crew, cause, module);
+        }
+        else {
+            crew_break(crew, cause);
+        }
         Py_DECREF(cause);
-        crew_raise_broken(crew);
     }
     message_free(&error);
-    return done ? 0 : -1;
+    return done;
 }
 
-/* Makes the interpreter of the slot that is held. 0, attached to it; or -1, at main, with an
- * exception. */
+/* Makes the interpreter of the slot that is held; `ahead` of any task, more of it is made ready. 0,
+ * attached to it; or -1, at main, with an exception. */
 static int
-make_interp(struct worker_thread *worker)
+make_interp(struct worker_thread *worker, bool ahead)
 {
     char why[512];
     go_nowhere(worker);
@@ -245,18 +251,34 @@ make_interp(struct worker_thread *worker)
         PyErr_Format(PyExc_RuntimeError, "an interpreter could not be created: %s", why);
         return -1;
     }
-    pool_slot_made(&worker->crew->pool, &worker->base, interp);
     worker->entered = interp;
     worker->at_home = true;
     worker->where = AT_INTERP;
-    return initialize_interp(worker);
+    bool ready = initialize_interp(worker);
+    if (ready && ahead) {
+        execute_warm_up(interp);
+    }
+    if (!is_forked(worker)) { /* by a callback of what has failed */
+        /* Whoever waits for the interpreter finds it ready, or the pool broken. */
+        unsigned wanted = pool_slot_made(&worker->crew->pool, &worker->base, interp);
+        if (wanted > 0) {
+            go_main(worker);
+            start_workers(worker, wanted);
+        }
+    }
+    if (!ready) {
+        crew_raise_broken(worker->crew);
+        return -1;
+    }
+    go_interp(worker);
+    return 0;
 }
 
 static struct job *
 run_tagged(struct worker_thread *worker, struct task *task)
 {
     if (worker->base.slot->resource == NULL) {
-        if (make_interp(worker) < 0) {
+        if (make_interp(worker, false) < 0) {
             return publish_raised(worker, task);
         }
     }
@@ -272,10 +294,40 @@ run_tagged(struct worker_thread *worker, struct task *task)
     return publish(worker, task);
 }
 
+/* A maker stays pending until all that it wants is there, so that it can be given back: what it has
+ * made may be what another one failed to make, or gave up. */
+static struct job *
+run_maker(struct worker_thread *worker, struct task *task)
+{
+    struct pool *pool = &worker->crew->pool;
+    if (fstate_is_done(&task->state)) {
+        return skip(worker, task);
+    }
+    bool failed = worker->base.slot != NULL && make_interp(worker, true) < 0;
+    go_main(worker);
+    if (!failed && !pool_is_satisfied(pool, &task->job)) {
+        start_workers(worker, pool_stay_busy(pool, &worker->base, &task->job));
+        return take(worker);
+    }
+    if (!fstate_start(&task->state)) { /* cancelled meanwhile */
+        PyErr_Clear();
+        return skip(worker, task);
+    }
+    if (failed) {
+        return publish_raised(worker, task);
+    }
+    task->result = Py_NewRef(Py_None);
+    task->outcome = OUTCOME_VALUE;
+    return publish(worker, task);
+}
+
 static struct job *
 run(struct worker_thread *worker, struct job *job)
 {
     struct task *task = LIST_ENTRY(job, struct task, job);
+    if (job->wants > 0) {
+        return run_maker(worker, task);
+    }
     if (!fstate_start(&task->state)) {
         return skip(worker, task);
     }
@@ -321,6 +373,24 @@ initialize_thread(struct crew *crew)
     return false;
 }
 
+/* At main, before it looks for work: tells those who wait for this thread. What they want called may
+ * take long, or wait for what this worker is relied on for; so it gives that back first. */
+static void
+tell_started(struct worker_thread *worker, struct start *start, bool ready)
+{
+    PyObject *error = NULL;
+    if (!ready) {
+        crew_raise_broken(worker->crew);
+        error = PyErr_GetRaisedException();
+    }
+    PyObject *calls = prestart_tell(start, error);
+    Py_XDECREF(error);
+    if (calls != NULL) {
+        start_workers(worker, pool_stay_busy(&worker->crew->pool, &worker->base, NULL));
+        prestart_finish(calls);
+    }
+}
+
 static void
 end_interps(struct worker_thread *worker)
 {
@@ -349,6 +419,9 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
     struct worker_thread worker = {.crew = crew, .where = AT_MAIN, .generation = crew_generation()};
     pool_join(&crew->pool, &worker.base);
     bool ready = initialize_thread(crew);
+    if (!is_forked(&worker)) {
+        tell_started(&worker, start, ready);
+    }
     if (ready && !is_forked(&worker)) {
         run_all(&worker);
     }

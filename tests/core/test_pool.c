@@ -16,6 +16,7 @@ made(bool slotted)
 
 #define PLAIN made(false)
 #define SLOTTED made(true)
+#define MAKER(count) ((struct job){.wants = (count)})
 
 static void
 pool_make(struct pool *pool, unsigned max_workers, unsigned max_slots)
@@ -471,16 +472,17 @@ parked(struct pool *pool)
 static void
 park(struct waiter *waiter)
 {
+    unsigned before = parked(waiter->pool);
     CHECK_EQ(os_thread_start(&waiter->thread, wait_in_thread, waiter), 0);
-    while (parked(waiter->pool) == 0) {
+    while (parked(waiter->pool) == before) {
         sched_yield();
     }
 }
 
-/* One worker has parked while another one is being started, so the job that comes then wakes nobody.
- * When the start fails, the job is for the one that parked. */
+/* One worker has parked while another one is being started, which may take long, or fail: the job that
+ * comes then is for the one that parked. */
 static void
-check_failed_start_wakes(bool slotted)
+check_slow_start(bool slotted)
 {
     struct pool pool;
     struct waiter waiter = {.pool = &pool};
@@ -494,10 +496,9 @@ check_failed_start_wakes(bool slotted)
     CHECK(pool_take(&pool, &waiter.worker) == NULL);
     park(&waiter);
     CHECK_EQ(pool_submit(&pool, &jobs[2]), POOL_QUEUED);
-    CHECK_EQ(parked(&pool), 1);
-    CHECK(pool_worker_failed(&pool));
     os_thread_join(&waiter.thread);
     CHECK(waiter.got == &jobs[2]);
+    CHECK(pool_worker_failed(&pool));
     CHECK_EQ(pool_workers(&pool), 1);
     CHECK(pool_take(&pool, &waiter.worker) == NULL);
     depart(&pool, &waiter.worker);
@@ -505,10 +506,58 @@ check_failed_start_wakes(bool slotted)
 }
 
 static void
-a_failed_start_wakes_who_relied_on_it(void)
+a_slow_start_keeps_no_job_waiting(void)
 {
-    check_failed_start_wakes(false);
-    check_failed_start_wakes(true);
+    check_slow_start(false);
+    check_slow_start(true);
+}
+
+/* Workers wake one another: a submit wakes one, and who takes a job wakes the next. */
+static void
+check_crowd(bool slotted)
+{
+    enum { CROWD = 6 };
+    struct pool pool;
+    struct waiter waiters[CROWD];
+    struct job jobs[CROWD];
+    struct list together;
+    pool_make(&pool, CROWD, CROWD);
+    for (int i = 0; i < CROWD; i++) {
+        jobs[i] = made(false);
+        CHECK_EQ(pool_submit(&pool, &jobs[i]), POOL_START_WORKER);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        waiters[i] = (struct waiter){.pool = &pool};
+        pool_join(&pool, &waiters[i].worker);
+        CHECK(pool_take(&pool, &waiters[i].worker) == &jobs[i]);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        CHECK(pool_take(&pool, &waiters[i].worker) == NULL);
+        park(&waiters[i]);
+    }
+    list_init(&together);
+    for (int i = 0; i < CROWD; i++) {
+        jobs[i] = made(slotted);
+        list_push_back(&together, &jobs[i].node);
+    }
+    CHECK_EQ(pool_submit_all(&pool, &together, CROWD), 0);
+    CHECK(list_is_empty(&together));
+    for (int i = 0; i < CROWD; i++) { /* none of them asks for a second job */
+        os_thread_join(&waiters[i].thread);
+        CHECK(waiters[i].got != NULL);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        CHECK(pool_take(&pool, &waiters[i].worker) == NULL);
+        depart(&pool, &waiters[i].worker);
+    }
+    pool_unmake(&pool);
+}
+
+static void
+a_crowd_of_jobs_wakes_everybody(void)
+{
+    check_crowd(false);
+    check_crowd(true);
 }
 
 /* -- stealing and draining -- */
@@ -677,7 +726,7 @@ a_forked_pool_is_empty_in_the_child(void)
     struct pool pool;
     struct worker home;
     struct waiter waiter = {.pool = &pool};
-    struct job jobs[5] = {SLOTTED, PLAIN, PLAIN, SLOTTED, PLAIN};
+    struct job jobs[5] = {SLOTTED, PLAIN, PLAIN, SLOTTED, SLOTTED};
     int resource;
     pool_make(&pool, 3, 1);
     CHECK_EQ(pool_submit(&pool, &jobs[0]), POOL_START_WORKER);
@@ -699,10 +748,12 @@ a_forked_pool_is_empty_in_the_child(void)
     CHECK_EQ(pool_pending(&pool), 2); /* in the parent all is as it was */
     CHECK_EQ(pool_workers(&pool), 3);
     CHECK(pool_worker_failed(&pool));
-    os_thread_join(&waiter.thread);
-    CHECK(waiter.got == &jobs[4]);
     CHECK(pool_take(&pool, &home) == &jobs[3]);
     CHECK(home.slot->resource == &resource);
+    CHECK(pool_take(&pool, &home) == &jobs[4]);
+    CHECK_EQ(pool_submit(&pool, &jobs[1]), POOL_QUEUED);
+    os_thread_join(&waiter.thread);
+    CHECK(waiter.got == &jobs[1]);
     CHECK(pool_take(&pool, &home) == NULL);
     CHECK(pool_take(&pool, &waiter.worker) == NULL);
     depart(&pool, &home);
@@ -934,7 +985,8 @@ struct plan {
     unsigned submitters, workers, slots, jobs;
     unsigned slotted_percent;
     unsigned busy_percent; /* of jobs after which the worker stays busy */
-    unsigned fail_percent; /* of starts that fail */
+    unsigned fail_percent; /* of starts that fail, and of interpreters that cannot be made */
+    unsigned maker_percent;
 };
 
 struct team {
@@ -948,6 +1000,7 @@ struct team {
     atomic_uint uses;   /* slotted runs, as counted by resources that have ended */
     atomic_uint failed; /* jobs failed because no worker could be started, or drained */
     atomic_uint refused;
+    atomic_bool closing; /* interpreters may end */
     os_thread threads[MAX_STARTS];
     atomic_uint started;
     atomic_uint starts_tried;
@@ -998,22 +1051,25 @@ fail_pending(struct team *team)
 }
 
 static void
-make_resource(struct team *team, struct worker *worker)
+make_resource(struct team *team, struct worker *worker, uint32_t *seed)
 {
     struct resource *resource = malloc(sizeof(*resource));
     CHECK(resource != NULL);
     *resource = (struct resource){.maker = worker};
-    pool_slot_made(team->pool, worker, resource);
+    unsigned starts = pool_slot_made(team->pool, worker, resource);
     CHECK(atomic_fetch_add(&team->made, 1) < atomic_load(&team->ended) + team->plan.slots);
+    while (starts-- > 0) {
+        start_worker(team, seed);
+    }
 }
 
 static void
-use_slot(struct team *team, struct worker *worker)
+use_slot(struct team *team, struct worker *worker, uint32_t *seed)
 {
     CHECK(worker->slot != NULL);
     CHECK(atomic_fetch_add(&team->using_slots, 1) < team->plan.slots);
     if (worker->slot->resource == NULL) {
-        make_resource(team, worker);
+        make_resource(team, worker, seed);
     }
     struct resource *resource = worker->slot->resource;
     CHECK(worker->slot->home == resource->maker);
@@ -1035,23 +1091,49 @@ end_homes(struct team *team, struct worker *worker)
     CHECK_EQ(worker->homes, 0);
 }
 
+/* Fills the slot that it came with, if it can. False: what it wants is not there. */
+static bool
+run_maker(struct team *team, struct worker *worker, struct job *job, uint32_t *seed)
+{
+    if (worker->slot == NULL) {
+        CHECK(pool_made(team->pool) >= job->wants || atomic_load(&team->closing));
+        return true;
+    }
+    CHECK(worker->slot->resource == NULL);
+    if (chance(seed, team->plan.fail_percent / 4)) {
+        return true; /* it has failed; others that want as many try themselves */
+    }
+    make_resource(team, worker, seed);
+    return pool_is_satisfied(team->pool, job);
+}
+
+/* Gives `job` back and takes the next, as a worker does that must stay busy meanwhile. */
+static struct job *
+give_back(struct team *team, struct worker *worker, struct job *job, uint32_t *seed)
+{
+    unsigned starts = pool_stay_busy(team->pool, worker, job);
+    CHECK(worker->slot == NULL);
+    while (starts-- > 0) {
+        start_worker(team, seed);
+    }
+    return pool_take(team->pool, worker);
+}
+
 /* Runs `job`, then does what a worker does around publishing: takes the next job first, and may
  * have to give it back. */
 static struct job *
 run_job(struct team *team, struct worker *worker, struct job *job, uint32_t *seed)
 {
     if (job->slotted) {
-        use_slot(team, worker);
+        use_slot(team, worker, seed);
+    }
+    else if (job->wants > 0 && !run_maker(team, worker, job, seed)) {
+        return give_back(team, worker, job, seed);
     }
     struct job *next = pool_take(team->pool, worker);
     mark_run((struct task *)job);
     if (chance(seed, team->plan.busy_percent)) {
-        unsigned starts = pool_stay_busy(team->pool, worker, next);
-        CHECK(worker->slot == NULL);
-        while (starts-- > 0) {
-            start_worker(team, seed);
-        }
-        next = pool_take(team->pool, worker);
+        next = give_back(team, worker, next, seed);
     }
     return next;
 }
@@ -1097,7 +1179,14 @@ submit_all(void *argument)
         struct task *task = &team->tasks[index];
         seed += index;
         task->job = made(chance(&seed, team->plan.slotted_percent));
+        if (chance(&seed, team->plan.maker_percent)) {
+            task->job = MAKER(1 + random_next(&seed) % team->plan.slots);
+        }
         submit_one(team, task, &seed);
+        if (chance(&seed, team->plan.maker_percent) &&
+            pool_grow(team->pool, random_next(&seed) % team->plan.workers)) {
+            start_worker(team, &seed);
+        }
     }
 }
 
@@ -1135,6 +1224,13 @@ dismiss(struct team *team)
 }
 
 static void
+close_pool(struct team *team)
+{
+    atomic_store(&team->closing, true);
+    pool_close(team->pool);
+}
+
+static void
 submit_from_threads(struct team *team, os_thread *threads)
 {
     for (unsigned i = 0; i < team->plan.submitters; i++) {
@@ -1151,7 +1247,7 @@ run_plan(struct plan plan)
     for (unsigned i = 0; i < plan.submitters; i++) {
         os_thread_join(&submitters[i]);
     }
-    pool_close(team->pool);
+    close_pool(team);
     dismiss(team);
     CHECK_EQ(team->refused, 0);
     CHECK(plan.fail_percent > 0 || team->failed == 0);
@@ -1164,33 +1260,49 @@ run_plan(struct plan plan)
 static void
 every_job_runs_once(void)
 {
-    run_plan((struct plan){1, 1, 1, 2000, 50, 0, 0});
-    run_plan((struct plan){1, 4, 1, 3000, 30, 0, 0});
-    run_plan((struct plan){2, 2, 2, 3000, 100, 0, 0});
-    run_plan((struct plan){2, 6, 2, 3000, 60, 0, 0});
-    run_plan((struct plan){4, 3, 8, 3000, 80, 0, 0});
-    run_plan((struct plan){3, 8, 3, 6000, 10, 0, 0});
+    run_plan((struct plan){1, 1, 1, 2000, 50, 0, 0, 0});
+    run_plan((struct plan){1, 4, 1, 3000, 30, 0, 0, 0});
+    run_plan((struct plan){2, 2, 2, 3000, 100, 0, 0, 0});
+    run_plan((struct plan){2, 6, 2, 3000, 60, 0, 0, 0});
+    run_plan((struct plan){4, 3, 8, 3000, 80, 0, 0, 0});
+    run_plan((struct plan){3, 8, 3, 6000, 10, 0, 0, 0});
     for (unsigned round = 0; round < 100; round++) { /* beginnings and ends */
-        run_plan((struct plan){1 + round % 2, 3, 2, 1 + round % 7, 70, 0, 0});
+        run_plan((struct plan){1 + round % 2, 3, 2, 1 + round % 7, 70, 0, 0, 0});
     }
 }
 
 static void
 workers_that_stay_busy(void)
 {
-    run_plan((struct plan){2, 3, 1, 3000, 50, 20, 0});
-    run_plan((struct plan){2, 4, 2, 3000, 80, 5, 0});
-    run_plan((struct plan){1, 2, 2, 3000, 100, 50, 0});
+    run_plan((struct plan){2, 3, 1, 3000, 50, 20, 0, 0});
+    run_plan((struct plan){2, 4, 2, 3000, 80, 5, 0, 0});
+    run_plan((struct plan){1, 2, 2, 3000, 100, 50, 0, 0});
 }
 
 static void
 workers_that_do_not_start(void)
 {
-    run_plan((struct plan){2, 4, 2, 2000, 50, 0, 50});
-    run_plan((struct plan){2, 4, 2, 2000, 50, 20, 50});
-    run_plan((struct plan){2, 4, 2, 500, 50, 0, 100});
+    run_plan((struct plan){2, 4, 2, 2000, 50, 0, 50, 0});
+    run_plan((struct plan){2, 4, 2, 2000, 50, 20, 50, 0});
+    run_plan((struct plan){2, 4, 2, 500, 50, 0, 100, 0});
     for (unsigned round = 0; round < 100; round++) {
-        run_plan((struct plan){1 + round % 3, 2 + round % 2, 1, 20, 50, 10, 60});
+        run_plan((struct plan){1 + round % 3, 2 + round % 2, 1, 20, 50, 10, 60, 0});
+    }
+}
+
+/* Submitters, workers, slots, jobs, slotted %, busy %, fail %, makers %. Most slots are filled soon, so
+ * there are many beginnings. */
+static void
+makers_amid_jobs(void)
+{
+    run_plan((struct plan){2, 4, 4, 2000, 50, 10, 0, 30});
+    run_plan((struct plan){2, 4, 4, 2000, 50, 10, 40, 30});
+    for (unsigned round = 0; round < 400; round++) {
+        struct plan plan = {
+            1 + round % 3, 1 + round % 5, 1 + round % 4, 1 + round % 23, round % 2 * 40, 0, 0, 60};
+        plan.busy_percent = round % 3 * 10;
+        plan.fail_percent = round % 5 * 15;
+        run_plan(plan);
     }
 }
 
@@ -1199,14 +1311,14 @@ static void
 closing_in_the_middle(void)
 {
     for (unsigned round = 0; round < 60; round++) {
-        struct plan plan = {2, 3, 2, 200, 50, round % 2 ? 10 : 0, 0};
+        struct plan plan = {2, 3, 2, 200, 50, round % 2 ? 10 : 0, 0, round % 4 * 10};
         os_thread submitters[8];
         struct team *team = gather(plan);
         submit_from_threads(team, submitters);
         while (atomic_load(&team->next_task) < 3 * round) {
             sched_yield();
         }
-        pool_close(team->pool);
+        close_pool(team);
         if (round % 3 == 0) {
             fail_pending(team);
         }
@@ -1221,7 +1333,7 @@ closing_in_the_middle(void)
 static void
 ping_pong(unsigned workers, unsigned slotted_percent)
 {
-    struct team *team = gather((struct plan){1, workers, 2, MAX_JOBS, 0, 0, 0});
+    struct team *team = gather((struct plan){1, workers, 2, MAX_JOBS, 0, 0, 0, 0});
     uint32_t seed = 5;
     for (unsigned i = 0; i < team->plan.jobs; i++) {
         team->tasks[i].job = made(chance(&seed, slotted_percent));
@@ -1231,7 +1343,7 @@ ping_pong(unsigned workers, unsigned slotted_percent)
             os_spin_hint();
         }
     }
-    pool_close(team->pool);
+    close_pool(team);
     dismiss(team);
     CHECK(team->started <=
           (workers < 2 ? workers : 2)); /* one takes the next before it publishes */
@@ -1265,7 +1377,8 @@ main(void)
     RUN(staying_busy_breaks_a_promise);
     RUN(the_only_worker_fails);
     RUN(one_of_two_workers_fails);
-    RUN(a_failed_start_wakes_who_relied_on_it);
+    RUN(a_slow_start_keeps_no_job_waiting);
+    RUN(a_crowd_of_jobs_wakes_everybody);
     RUN(stealing_takes_the_oldest);
     RUN(stealing_the_last_job_of_a_closed_pool_lets_workers_leave);
     RUN(draining_gives_all_oldest_first);
@@ -1282,6 +1395,7 @@ main(void)
     RUN(every_job_runs_once);
     RUN(workers_that_stay_busy);
     RUN(workers_that_do_not_start);
+    RUN(makers_amid_jobs);
     RUN(closing_in_the_middle);
     RUN(no_wake_up_is_lost);
     return 0;

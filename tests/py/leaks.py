@@ -406,6 +406,13 @@ def asyncio_calls(executor):
     assert loop.run_until_complete(main()) == [0, 1, 2, 3]
 
 
+def asyncio_await(future):
+    async def main():
+        return await future
+
+    return loop.run_until_complete(main())
+
+
 # --- tags ----------------------------------------------------------------------------------------
 
 
@@ -522,6 +529,44 @@ def executor_tagged_with_an_initializer():
 def executor_broken_in_its_interpreter():
     with InterpreterThreadPoolExecutor(1, initializer=interpreter(jobs.fail_to_start)) as executor:
         expect(executor.submit(interpreter(jobs.add), 1))
+
+
+@alone(scale=2)
+def executor_prestarted_without_interpreters():
+    with InterpreterThreadPoolExecutor(2) as executor:
+        futures = [executor.prestart(0) for _ in range(2)]
+        assert [future.result(TIMEOUT) for future in futures] == [None, None]
+        assert asyncio_await(executor.prestart(0, 1)) is None
+
+
+@alone(scale=5, baseline=bare_interpreter)
+def executor_prestarted():
+    with InterpreterThreadPoolExecutor(1, preload=["jobs"]) as executor:
+        futures = [executor.prestart() for _ in range(3)]
+        assert futures[0].result(TIMEOUT) is None
+        futures[1].cancel()
+        assert futures[2].result(TIMEOUT) is None
+
+
+@alone(scale=5, baseline=bare_interpreter)
+def executor_broken_by_a_preload():
+    with InterpreterThreadPoolExecutor(1, preload=["jobs", "no_such_module"]) as executor:
+        expect(executor.prestart())
+
+
+@on_one_executor
+def prestart_again(executor):
+    assert executor.prestart().result(TIMEOUT) is None
+    assert asyncio_await(executor.prestart()) is None
+
+
+@alone()
+def prestart_cancelled():
+    release = threading.Event()
+    with InterpreterThreadPoolExecutor(1) as executor:
+        executor.submit(release.wait, TIMEOUT)
+        assert executor.prestart().cancel()
+        release.set()
 
 
 # --- measuring -----------------------------------------------------------------------------------

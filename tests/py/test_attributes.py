@@ -216,6 +216,7 @@ def test_signature_of_the_class():
         "initializer": None,
         "initargs": (),
         "max_interpreters": None,
+        "preload": (),
     }
     assert parameters["max_interpreters"].kind is inspect.Parameter.KEYWORD_ONLY
 

@@ -6,6 +6,7 @@ import threading
 import time
 from array import array
 
+import jobs
 import odd_jobs
 import pytest
 from harness import TIMEOUT, wait_until
@@ -58,6 +59,43 @@ def test_tasks_finish_while_the_main_gil_is_held(pool, pipe):
     assert all(done)
     # The GIL was held indeed: a thread of main that the first task woke had to wait for it.
     assert heard[0] >= end
+
+
+def stamp_by_value(view, index, descriptor, seconds):
+    odd_jobs.stamp(view, index, descriptor, seconds)
+
+
+def stamp_pickled(view, index, descriptor, seconds, point):
+    odd_jobs.stamp(view, index, descriptor, seconds)
+    return jobs.move(point, 1)
+
+
+stamp_by_value.__module__ = stamp_pickled.__module__ = "__main__"  # no name to import them by
+
+
+@pytest.mark.parametrize(
+    ("function", "more"),
+    [(odd_jobs.stamp, ()), (stamp_by_value, ()), (stamp_pickled, (jobs.Point(1, 2),))],
+    ids=["by name", "by value", "pickled"],
+)
+def test_first_tasks_after_a_prestart_finish_while_the_main_gil_is_held(pool, pipe, function, more):
+    """Nothing is left to do that takes it. Main gives it back nowhere from the first submit to the
+    end of usleep: all that is shorter than the switch interval."""
+    executor = pool(2, max_interpreters=2, preload=[jobs, "odd_jobs"])
+    executor.prestart().result(TIMEOUT)
+    usleep = ctypes.PyDLL(None).usleep
+    usleep(0)
+    times = array("d", bytes(8 * 3))
+    with memoryview(times) as view:
+        tag = interpreter(function)
+        futures = [executor.submit(tag, view, n, pipe[1], TIMEOUT, *more) for n in (1, 2)]
+        view[0] = begin = time.monotonic()
+        usleep(HELD)
+        done = [future.done() for future in futures]
+        results = [future.result(TIMEOUT) for future in futures]
+    assert done == [True, True]
+    assert all(begin <= stamp < begin + HELD / 1e6 for stamp in times[1:])
+    assert results == [jobs.Point(2, 2) if more else None] * 2
 
 
 def warm_up(executor, view, descriptor):

@@ -119,11 +119,15 @@ def test_map_takes_what_cpython_takes():
     [
         (
             aiointerpreters.InterpreterThreadPoolExecutor,
-            "max_workers thread_name_prefix initializer initargs max_interpreters",
+            "max_workers thread_name_prefix initializer initargs max_interpreters preload",
         ),
         (
             aiointerpreters.InterpreterThreadPoolExecutor.map,
             "fn *iterables timeout chunksize buffersize",
+        ),
+        (
+            aiointerpreters.InterpreterThreadPoolExecutor.prestart,
+            "interpreters threads",
         ),
         (aiointerpreters.InterpreterThreadPoolExecutor.set_as_event_loop_default, "ctx"),
         (aiointerpreters.interpreter, "fn"),
@@ -157,6 +161,7 @@ def test_submodules_are_importable():
         "_cloud",
         "_errors",
         "_pickling",
+        "_prestart",
         "_rebuild",
         "_worker",
         "runner",

@@ -104,14 +104,20 @@ with InterpreterThreadPoolExecutor(
     executor.set_as_event_loop_default()
     executor.set_as_event_loop_default(3)  # type: ignore[arg-type]
     same: SameExecutor = executor
+    prestarted: Future[None] = executor.prestart(2, threads=None)
+    assert_type(executor.prestart().result(1.5), None)
+    executor.prestart("2")  # type: ignore[arg-type]
     executor.shutdown(wait=False, cancel_futures=True)
 InterpreterThreadPoolExecutor(max_interpreters="2")  # type: ignore[arg-type]
+InterpreterThreadPoolExecutor(preload=["json", aiointerpreters])
+InterpreterThreadPoolExecutor(preload=[3])  # type: ignore[list-item]
 assert_type(same_interpreter(parse)("a"), list[str])
 assert_type(also_same_interpreter(parse)("a"), list[str])
 
 
-# In the runner.
+# In the runner, and ahead of it.
 async def awaited() -> None:
+    assert_type(await InterpreterThreadPoolExecutor().prestart(), None)
     with Runner(workers=2).start() as runner:
         assert_type(runner, Runner)
         assert_type(await runner.run(parse, "a", strict=True), list[str])

@@ -1,0 +1,46 @@
+#include "pool_check.h"
+
+#include "calling.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static size_t
+length(const struct list *head)
+{
+    size_t count = 0;
+    for (const struct list *node = head->next; node != head; node = node->next) {
+        count++;
+    }
+    return count;
+}
+
+static void
+require(bool holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "pool: broken invariant: %s\n", what);
+        abort();
+    }
+}
+
+void
+pool_check_locked(const struct pool *pool)
+{
+    require(length(&pool->plain) == pool->plain_count, "plain_count");
+    require(length(&pool->slotted) == pool->slotted_count, "slotted_count");
+    require(length(&pool->makers) == pool->maker_count, "maker_count");
+    require(length(&pool->parked) == pool->parked_count, "parked_count");
+    require(length(&pool->free) + length(&pool->empty) == pool->free_count, "free_count");
+    require(length(&pool->empty) == pool->empty_count, "empty_count");
+    require(length(&pool->free) <= pool->made, "free slots <= made");
+    require(pool->made + pool->empty_count <= pool->max_slots, "made + empty <= max_slots");
+    require(pool->homeless <= pool->coming, "homeless <= coming");
+    require(pool->starting <= pool->coming, "starting <= coming");
+    require(calling_task_demand_locked(pool) == 0 || pool->coming > pool->starting ||
+                pool->parked_count == 0,
+            "somebody is looking, or nobody could be woken");
+    require(pool->parked_count + pool->coming <= pool->workers, "idle workers <= workers");
+    require(pool->workers <= pool->max_workers, "workers <= max_workers");
+    require(pool->free_count <= pool->max_slots, "free slots <= max_slots");
+}
