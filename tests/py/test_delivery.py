@@ -1,4 +1,4 @@
-"""Results on their way to event loops: many at a time, and none lost, wherever loops and tasks end."""
+"""Results on their way to event loops: many at a time, and none lost, wherever a loop ends."""
 
 import asyncio
 import contextlib
@@ -84,7 +84,8 @@ def test_cancelled_before_it_is_delivered(factory, pool, gate, tag):
 
     async def main():
         loop = asyncio.get_running_loop()
-        running = [loop.run_in_executor(executor, tag(jobs.pass_gate), *gate.args) for _ in range(2)]
+        wait = tag(jobs.pass_gate)
+        running = [loop.run_in_executor(executor, wait, *gate.args) for _ in range(2)]
         others = [loop.run_in_executor(executor, tag(jobs.identity), n) for n in range(100)]
         await asyncio.to_thread(gate.wait_started, 2)
         running[0].cancel()
@@ -111,7 +112,7 @@ def test_future_that_was_ended_by_hand(factory, pool, gate, tag):
 
     result, told = run(factory, main)
     assert result == ([*range(1, 50)], "by hand")
-    assert len(told) == 1 and isinstance(told[0]["exception"], AssertionError | Exception)
+    assert [type(context["exception"]) for context in told] == [AssertionError]  # as asyncio's own
 
 
 @both
