@@ -157,7 +157,8 @@ class InterpreterThreadPoolExecutor(_Executor):
             chunksize: Ignored, as in `ThreadPoolExecutor`.
             buffersize: The most tasks that are submitted and not yet yielded; the iterables are
                 read as results are taken. Default: they are read, and everything is submitted,
-                before this returns.
+                before this returns. (On 3.13 not for a class with a `submit` of its own, for
+                which this is the `map` of the standard library.)
 
         Returns:
             An iterator of the results, in the order of the arguments. When it ends early (an

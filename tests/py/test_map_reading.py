@@ -714,6 +714,8 @@ def counted(submit, calls):
 
 @pytest.mark.parametrize("how", ["subclass", "mixin", "sub-subclass"])
 def test_subclass_that_overrides_submit(kind, pool, how, buffersize):
+    if buffersize:
+        kind.need_buffersize(submit_is_ours=False)
     calls = []
     base = kind.type
     overriding = counted(base.submit, calls)
@@ -731,6 +733,8 @@ def test_subclass_that_overrides_submit(kind, pool, how, buffersize):
 
 
 def test_submit_of_the_instance(kind, buffersize):
+    if buffersize:
+        kind.need_buffersize(submit_is_ours=False)
     calls = []
     executor = kind.executor()
     submit = counted(type(executor).submit, calls)
@@ -744,6 +748,8 @@ def test_submit_of_the_instance(kind, buffersize):
 
 @pytest.mark.parametrize("depth", [0, 1])
 def test_submit_of_the_class_that_is_replaced(kind, monkeypatch, buffersize, depth):
+    if buffersize:
+        kind.need_buffersize(submit_is_ours=False)
     calls = []
     executor = kind.executor()
     owner = type(executor).__mro__[0 if kind.standard else depth]
