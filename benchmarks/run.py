@@ -92,6 +92,8 @@ def run_once(python: Path | str, measure: str, contestant: str, quick: bool) -> 
     command = [python, HERE / "child.py", measure, contestant, *(["--quick"] * quick)]
     path = os.pathsep.join([str(HERE), str(environments.CACHE)])  # workers see it, too
     environment = {**os.environ, "PYTHONPATH": path}
+    # Workers import what they run: from the cache of byte code, as they would anywhere.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     # Files, not pipes: what a failed measure leaves behind would keep a pipe open.
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
         child = subprocess.Popen(
