@@ -43,7 +43,8 @@ combiner_take(struct combiner *combiner)
 {
     struct combined *idle = &mark;
     if (atomic_compare_exchange_strong_explicit(&combiner->head, &idle, NULL, memory_order_acq_rel,
-                                                memory_order_relaxed)) {
+                                                memory_order_relaxed) ||
+        idle == NULL) { /* a child of the role's holder, where combiner_init() has begun anew */
         return NULL;
     }
     return in_order(atomic_exchange_explicit(&combiner->head, &mark, memory_order_acquire));

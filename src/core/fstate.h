@@ -81,4 +81,8 @@ typedef enum { FSTATE_DONE = 0, FSTATE_TIMED_OUT, FSTATE_INTERRUPTED } fstate_wa
  * Never call it with a thread state attached. */
 fstate_wait_result fstate_wait(fstate *self, int64_t deadline_ns);
 
+/* Waits until about `until_ns` (of os_now_ns), or a signal; the end of the state wakes nobody. True: it
+ * is a done one. */
+bool fstate_nap(fstate *self, int64_t until_ns);
+
 #endif

@@ -376,6 +376,7 @@ pool_join(struct pool *pool, struct worker *worker)
     *worker = (struct worker){.looking = true, .starting = true};
     list_init(&worker->node);
     atomic_init(&worker->signal, 0);
+    calling_note_awake(true);
 }
 
 struct job *
@@ -438,6 +439,7 @@ pool_wait(struct pool *pool, struct worker *worker)
         worker->cpu = os_current_cpu();
         list_push_front(&pool->parked, &worker->node);
         pool->parked_count++;
+        calling_note_awake(false);
         unlock(pool);
         await_signal(worker);
         lock(pool);
@@ -473,6 +475,7 @@ pool_leave(struct pool *pool, struct worker *worker)
     calling_arrived_locked(pool, worker);
     release_slot_locked(pool, worker);
     pool->workers--;
+    calling_note_awake(false);
     unlock_and_note_departure(pool);
 }
 

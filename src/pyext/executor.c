@@ -222,8 +222,13 @@ executor_map(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     size_t ahead = (size_t)PyNumber_AsSsize_t(args[3], NULL); /* clipped when it is too large */
-    return PyErr_Occurred() ? NULL
-                            : map_new(crew->state, self, crew, args[0], args[1], args[2], ahead);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    crew_hold(crew); /* the iterables may do anything */
+    PyObject *results = map_new(crew->state, self, crew, args[0], args[1], args[2], ahead);
+    crew_drop(crew);
+    return results;
 }
 
 static PyObject *

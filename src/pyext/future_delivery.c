@@ -5,6 +5,7 @@
  * call_soon_threadsafe(), and one wake-up of the loop, for each future. It is known by its code. Its
  * work is done here instead, for all futures of a loop at once.
  */
+#include "crew.h"
 #include "future_data.h"
 
 #include <string.h>
@@ -73,8 +74,10 @@ find_cells(PyObject *callback, PyObject *cells[CELLS])
                 cells[wanted] = PyTuple_GET_ITEM(closure, i);
             }
         }
-        complete = cells[wanted] != NULL;
+        complete = cells[wanted] != NULL && PyCell_Check(cells[wanted]) &&
+                   PyCell_GET(cells[wanted]) != NULL;
     }
+    complete = complete && PyCell_GET(cells[LOOP]) != Py_None; /* to another concurrent future */
     PyErr_Clear();
     Py_XDECREF(names);
     return complete;
@@ -91,19 +94,32 @@ future_knows_callback(struct state *state, PyObject *callback)
 /* -- deliveries: what one loop is to be told -- */
 
 struct delivery {
-    PyObject *loop;  /* or NULL */
-    PyObject *items; /* list of (set_state, destination, source) */
+    PyObject *loop;   /* or NULL */
+    PyObject *items;  /* list of (set_state, destination, source) */
+    PyObject *failed; /* list of (exception, items): logged once the role is given up */
 };
 
 static void
-log_undelivered(struct state *state, PyObject *items)
+note_failure(struct delivery *delivery)
 {
-    PyObject *error = PyErr_GetRaisedException();
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items); i++) {
-        PyErr_SetRaisedException(Py_NewRef(error));
-        future_log_callback_error(state, PyTuple_GET_ITEM(PyList_GET_ITEM(items, i), 2));
+    PyObject *failure = Py_BuildValue("NO", PyErr_GetRaisedException(), delivery->items);
+    if (failure == NULL || PyList_Append(delivery->failed, failure) < 0) {
+        PyErr_WriteUnraisable(delivery->loop);
     }
-    Py_DECREF(error);
+    Py_XDECREF(failure);
+}
+
+static void
+log_failures(struct state *state, PyObject *failed)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(failed); i++) {
+        PyObject *failure = PyList_GET_ITEM(failed, i);
+        PyObject *items = PyTuple_GET_ITEM(failure, 1);
+        for (Py_ssize_t k = 0; k < PyList_GET_SIZE(items); k++) {
+            PyErr_SetRaisedException(Py_NewRef(PyTuple_GET_ITEM(failure, 0)));
+            future_log_callback_error(state, PyTuple_GET_ITEM(PyList_GET_ITEM(items, k), 2));
+        }
+    }
 }
 
 /* Whether a loop is there to be told. -1 with an exception. */
@@ -129,31 +145,44 @@ send(struct state *state, struct delivery *delivery)
                                    delivery->loop, delivery->items);
     }
     if (done == NULL && open != 0) {
-        log_undelivered(state, delivery->items);
+        note_failure(delivery);
     }
     Py_XDECREF(done);
     Py_CLEAR(delivery->loop);
     Py_CLEAR(delivery->items);
 }
 
-/* Adds what a known callback of `future` would have its loop do. False, with an exception. */
-static bool
-add(struct state *state, struct delivery *delivery, PyObject *callback, PyObject *future)
+/* What a known callback of `future` would have its loop do: (loop, item), or NULL with an exception. */
+static PyObject *
+order_of(PyObject *callback, PyObject *future)
 {
     PyObject *cells[CELLS];
-    find_cells(callback, cells);
-    PyObject *loop = PyCell_GET(cells[LOOP]);
+    if (!find_cells(callback, cells)) {
+        PyErr_SetString(PyExc_RuntimeError, "the callback of an event loop was taken apart");
+        return NULL;
+    }
+    return Py_BuildValue("(O(OOO))", PyCell_GET(cells[LOOP]), PyCell_GET(cells[SET_STATE]),
+                         PyCell_GET(cells[DESTINATION]), future);
+}
+
+/* -1 with an exception. */
+static int
+add(struct state *state, struct delivery *delivery, PyObject *callback, PyObject *future)
+{
+    PyObject *order = order_of(callback, future);
+    if (order == NULL) {
+        return -1;
+    }
+    PyObject *loop = PyTuple_GET_ITEM(order, 0);
     if (delivery->loop != loop) {
         send(state, delivery);
         delivery->items = PyList_New(0);
         delivery->loop = delivery->items == NULL ? NULL : Py_NewRef(loop);
     }
-    PyObject *item = delivery->items == NULL ? NULL
-                                             : PyTuple_Pack(3, PyCell_GET(cells[SET_STATE]),
-                                                            PyCell_GET(cells[DESTINATION]), future);
-    bool added = item != NULL && PyList_Append(delivery->items, item) == 0;
-    Py_XDECREF(item);
-    return added;
+    int result =
+        delivery->items == NULL ? -1 : PyList_Append(delivery->items, PyTuple_GET_ITEM(order, 1));
+    Py_DECREF(order);
+    return result;
 }
 
 /* -- in the loop's thread -- */
@@ -232,31 +261,35 @@ static void
 collect(struct state *state, struct delivery *delivery, PyObject *future, PyObject *kept)
 {
     FutureData *data = future_data(future);
-    PyObject *callbacks = data->callbacks;
-    bool known = callbacks != NULL && kept != NULL;
-    for (Py_ssize_t i = 0; known && i < PyList_GET_SIZE(callbacks); i++) {
-        known = future_knows_callback(state, PyList_GET_ITEM(callbacks, i));
+    /* What is told runs Python, and others may have the list. */
+    PyObject *callbacks = data->callbacks == NULL ? NULL : PyList_AsTuple(data->callbacks);
+    bool known = callbacks != NULL;
+    for (Py_ssize_t i = 0; known && i < PyTuple_GET_SIZE(callbacks); i++) {
+        known = future_knows_callback(state, PyTuple_GET_ITEM(callbacks, i));
     }
-    if (!known || PyList_Append(kept, callbacks) < 0) {
-        PyErr_Clear();
-        return;
-    }
-    data->callbacks = NULL;
-    Py_DECREF(callbacks); /* `kept` has it */
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(callbacks); i++) {
-        if (!add(state, delivery, PyList_GET_ITEM(callbacks, i), future)) {
-            future_log_callback_error(state, future);
+    if (known && PyList_Append(kept, callbacks) == 0 && PyList_Append(kept, data->callbacks) == 0) {
+        Py_CLEAR(data->callbacks); /* `kept` has it */
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(callbacks); i++) {
+            if (add(state, delivery, PyTuple_GET_ITEM(callbacks, i), future) < 0) {
+                PyErr_WriteUnraisable(future);
+            }
         }
     }
+    PyErr_Clear();
+    Py_XDECREF(callbacks);
 }
 
-/* Runs what callbacks are left, and lets go of the tasks: foreign code, after the role. */
+/* Runs what callbacks are left, and lets go of the tasks: foreign code, after the role. In a child that
+ * a callback has forked the tasks are the parent's. */
 static void
 finish(struct state *state, struct combined *node)
 {
     while (node != NULL) {
         struct task *task = LIST_ENTRY(node, struct task, told);
         node = node->next;
+        if (task->generation != crew_generation()) {
+            return;
+        }
         PyObject *future = task->future; /* held since it was told */
         if (future != NULL) {
             future_invoke_done_callbacks(state, future, true);
@@ -267,13 +300,12 @@ finish(struct state *state, struct combined *node)
     }
 }
 
-void
-future_tell_together(struct state *state, struct combiner *combiner)
+/* Tells all that is handed in until nothing is left, and gives the role up. Gives the tasks, whose futures
+ * are held. */
+static struct combined *
+tell_all(struct state *state, struct combiner *combiner, struct delivery *delivery, PyObject *kept)
 {
-    struct delivery delivery = {NULL, NULL};
     struct combined *told = NULL, **last = &told, *node;
-    PyObject *kept = PyList_New(0);
-    PyErr_Clear();
     while ((node = combiner_take(combiner)) != NULL) {
         while (node != NULL) {
             struct task *task = LIST_ENTRY(node, struct task, told);
@@ -281,13 +313,27 @@ future_tell_together(struct state *state, struct combiner *combiner)
             last = &node->next;
             node = node->next;
             PyObject *future = future_end_and_tell_waiters(task);
-            if (future != NULL) {
-                collect(state, &delivery, future, kept);
+            if (future != NULL && kept != NULL) {
+                collect(state, delivery, future, kept);
             }
         }
-        send(state, &delivery);
+        send(state, delivery);
     }
     *last = NULL;
+    return told;
+}
+
+void
+future_tell_together(struct state *state, struct combiner *combiner)
+{
+    struct delivery delivery = {NULL, NULL, PyList_New(0)};
+    PyObject *kept = delivery.failed == NULL ? NULL : PyList_New(0);
+    PyErr_Clear(); /* without these lists every callback is called by itself */
+    struct combined *told = tell_all(state, combiner, &delivery, kept);
+    if (delivery.failed != NULL) {
+        log_failures(state, delivery.failed);
+    }
     finish(state, told);
+    Py_XDECREF(delivery.failed);
     Py_XDECREF(kept);
 }

@@ -121,7 +121,9 @@ lending_close(struct state *state)
 {
     if (state->home != NULL) {
         release_chain(loan_home_take(state->home));
-        move_blocks(state);
+        if (!state->is_main) { /* which outlives its workers, and whoever reads what it has lent */
+            move_blocks(state);
+        }
         release_chain(loan_home_close(state->home));
         loan_home_drop(state->home);
         state->home = NULL;
@@ -293,12 +295,12 @@ lending_lend_block(struct state *state, PyObject *value)
     struct view *view = view_of_block(&lent->loan, value);
     const void *units =
         PyBytes_CheckExact(value) ? PyBytes_AS_STRING(value) : PyUnicode_DATA(value);
-    if (view == NULL || blob_init(&lent->block.blob, units, (size_t)view->size) != 0) {
-        view_discard(view);
+    if (view == NULL) {
         lent_discard(lent);
         PyErr_NoMemory();
         return NULL;
     }
+    blob_init(&lent->block.blob, units, (size_t)view->size);
     list_push_back(&state->lent_blocks, &lent->block.node);
     loan_drop(&lent->loan); /* the view holds it from now on */
     return view;

@@ -105,11 +105,14 @@ is_plain_iterator(PyObject *iterator)
     return false;
 }
 
+/* The same for all iterators that were made of `iterables`: of containers that live until these are read,
+ * since an iterator that ends lets go of its container, and that of its items. */
 static bool
-are_plain_iterators(PyObject *iterators)
+are_plain_iterators(PyObject *iterators, PyObject *iterables)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(iterators); i++) {
-        if (!is_plain_iterator(PyTuple_GET_ITEM(iterators, i))) {
+        PyObject *iterator = PyTuple_GET_ITEM(iterators, i);
+        if (iterator == PyTuple_GET_ITEM(iterables, i) || !is_plain_iterator(iterator)) {
             return false;
         }
     }
@@ -204,12 +207,12 @@ submit_one(MapObject *self, struct batch *batch, const struct arguments *argumen
 
 enum { TURN = 1024 }; /* calls, a fraction of a millisecond */
 
-/* Submits up to `most` more calls. 1: all of these; 0: an iterable has ended; -1 with an exception. */
+/* Submits up to `most` more calls. 1: all of these; 0: an iterable has ended; -1 with an exception.
+ * `plain`: reading the iterators runs no Python. */
 static int
-submit_some(MapObject *self, struct batch *batch, PyObject *iterators, size_t most)
+submit_some(MapObject *self, struct batch *batch, PyObject *iterators, size_t most, bool plain)
 {
     struct arguments arguments;
-    bool plain = are_plain_iterators(iterators);
     if (arguments_init(&arguments, iterators) < 0) {
         return -1;
     }
@@ -231,14 +234,14 @@ submit_some(MapObject *self, struct batch *batch, PyObject *iterators, size_t mo
 
 /* The same, and all of them queued. */
 static int
-submit_ahead(MapObject *self, struct crew *crew, size_t most)
+submit_ahead(MapObject *self, struct crew *crew, size_t most, bool plain)
 {
     struct batch batch;
     PyObject *function = Py_NewRef(self->function);
     PyObject *iterators = Py_NewRef(self->iterators);
     crew_hold(crew);
     batch_init(&batch, crew->state, crew, function);
-    int result = submit_some(self, &batch, iterators, most);
+    int result = submit_some(self, &batch, iterators, most, plain);
     PyObject *error = PyErr_GetRaisedException();
     if (batch_flush(&batch) < 0) {
         result = -1;
@@ -263,7 +266,7 @@ refill(MapObject *self)
         return PyErr_Occurred() ? -1 : 0;
     }
     struct crew *crew = executor_crew(executor);
-    int result = crew == NULL ? -1 : submit_ahead(self, crew, 1);
+    int result = crew == NULL ? -1 : submit_ahead(self, crew, 1, false);
     Py_DECREF(executor);
     return result < 0 ? -1 : 0;
 }
@@ -429,7 +432,8 @@ map_new(struct state *state, PyObject *executor, struct crew *crew, PyObject *fu
         self->executor = PyWeakref_NewRef(executor, NULL);
     }
     if (self->iterators == NULL || (ahead > 0 && self->executor == NULL) ||
-        submit_ahead(self, crew, ahead > 0 ? ahead : SIZE_MAX) < 0) {
+        submit_ahead(self, crew, ahead > 0 ? ahead : SIZE_MAX,
+                     are_plain_iterators(self->iterators, iterables)) < 0) {
         Py_DECREF(self);
         return NULL;
     }

@@ -52,12 +52,6 @@ view_free(struct view *view)
 }
 
 void
-view_discard(struct view *view)
-{
-    free(view);
-}
-
-void
 message_init(struct message *message)
 {
     wire_buffer_init(&message->bytes, message->room, sizeof(message->room));

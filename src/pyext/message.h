@@ -41,8 +41,6 @@ struct view *view_new(struct loan *loan, int dimensions, const char *format);
 /* One more view of the same, holding the loan too. NULL: out of memory. */
 struct view *view_copy(const struct view *view);
 void view_free(struct view *view);
-/* Without giving the loan back, for its owner who ends it otherwise. */
-void view_discard(struct view *view);
 
 enum { MESSAGE_ROOM = 48 };
 

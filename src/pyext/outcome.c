@@ -1,5 +1,6 @@
 #include "outcome.h"
 
+#include "../core/calling.h"
 #include "crew.h"
 #include "transport.h"
 
@@ -28,36 +29,67 @@ outcome_deadline(PyObject *timeout, int64_t *deadline)
     return 0;
 }
 
-/* Nothing wakes a thread for a signal that came just before it parked. So it looks after a while, and
- * then less and less often: no Ctrl-C goes unnoticed for longer than the wait has lasted already. */
-enum { FIRST_PAUSE = 50000000 }; /* nanoseconds */
-
 /* Of the calling thread. Addresses are compared only. */
 static _Thread_local struct {
     const struct task *submitted; /* last, and not waited for yet; or NULL */
-    unsigned in_a_row;            /* tasks that were waited for before the next one was submitted */
+    unsigned at_once;             /* tasks in a row that were waited for before the next one */
+    unsigned without_submit;      /* tasks in a row that were waited for, and none submitted */
+    unsigned taken;               /* of these, since it was last kept waiting */
+    int64_t kept_until;           /* when that was over */
+    int64_t interval;             /* nanoseconds from one result to the next, lately */
 } habit;
 
-enum { IS_A_HABIT = 2 };
+enum { IS_A_HABIT = 2, IS_A_STREAM = 8, WEIGHT = 8 };
+
+/* Nanoseconds. */
+enum { NAP = 250000, LONGEST_INTERVAL = 1000000 };
 
 bool
 outcome_is_awaited_at_once(const struct task *task)
 {
     if (habit.submitted != NULL) {
-        habit.in_a_row = 0;
+        habit.at_once = 0;
     }
     habit.submitted = task;
-    return habit.in_a_row >= IS_A_HABIT;
+    habit.without_submit = 0;
+    return habit.at_once >= IS_A_HABIT;
 }
 
 static void
 note_wait(const struct task *task)
 {
+    habit.without_submit++;
+    habit.taken++;
     if (habit.submitted == task) {
         habit.submitted = NULL;
-        habit.in_a_row += habit.in_a_row < IS_A_HABIT;
+        habit.at_once += habit.at_once < IS_A_HABIT;
     }
 }
+
+static void
+note_end_of_wait(void)
+{
+    int64_t now = os_now_ns();
+    int64_t interval = (now - habit.kept_until) / habit.taken;
+    interval = interval < LONGEST_INTERVAL ? interval : LONGEST_INTERVAL;
+    habit.interval += (interval - habit.interval) / WEIGHT;
+    habit.kept_until = now;
+    habit.taken = 0;
+}
+
+/* A thread that takes one short task's result after the other would be woken for each, and take its
+ * CPU from the worker that is at the next one. So it lets some results come together: as many as come
+ * in NAP, and only where every CPU has a worker to run. */
+static bool
+should_nap(int64_t now, int64_t deadline)
+{
+    return habit.without_submit > IS_A_STREAM && habit.interval < NAP / 2 && deadline - now > NAP &&
+           calling_cpus_are_taken();
+}
+
+/* Nothing wakes a thread for a signal that came just before it parked. So it looks after a while, and
+ * then less and less often: no Ctrl-C goes unnoticed for longer than the wait has lasted already. */
+enum { FIRST_PAUSE = 50000000 }; /* nanoseconds */
 
 int
 outcome_await(struct task *task, int64_t deadline)
@@ -72,13 +104,22 @@ outcome_await(struct task *task, int64_t deadline)
                         "call will not end here");
         return -1;
     }
+    int64_t began = os_now_ns();
+    bool nap = should_nap(began, deadline);
     for (int64_t pause = FIRST_PAUSE;; pause *= 2) {
         int64_t until = pause < OS_FOREVER / 4 ? os_now_ns() + pause : OS_FOREVER;
         fstate_wait_result result;
         Py_BEGIN_ALLOW_THREADS
-        result = fstate_wait(&task->state, until < deadline ? until : deadline);
+        if (nap && fstate_nap(&task->state, began + NAP)) {
+            result = FSTATE_DONE;
+        }
+        else {
+            result = fstate_wait(&task->state, until < deadline ? until : deadline);
+        }
         Py_END_ALLOW_THREADS
+        nap = false;
         if (result == FSTATE_DONE) {
+            note_end_of_wait();
             return 0;
         }
         if (result == FSTATE_TIMED_OUT && deadline <= until) {

@@ -471,9 +471,24 @@ is_large(const struct task *task)
            (task->tagged.message.bytes.size > LARGE_MESSAGE || task->tagged.message.view_count > 0);
 }
 
+/* Whether encoding a value runs no Python, unless batch_add() is told before (struct python_guard). */
+static bool
+is_builtin(PyObject *value)
+{
+    return PyLong_CheckExact(value) || PyUnicode_CheckExact(value) || PyFloat_CheckExact(value) ||
+           PyBytes_CheckExact(value) || PyTuple_CheckExact(value) || PyList_CheckExact(value) ||
+           PyDict_CheckExact(value) || PyBool_Check(value) || value == Py_None;
+}
+
 struct task *
 batch_add(struct batch *batch, PyObject *const *values, size_t count)
 {
+    for (size_t i = 0; i < count; i++) {
+        if (batch->count > 0 && !is_builtin(values[i]) &&
+            tag_check(batch->state, batch->function) && batch_flush(batch) < 0) {
+            return NULL;
+        }
+    }
     struct task *task =
         make_task(batch->state, batch->crew, batch->function, values, count, NULL, batch);
     if (task == NULL) {

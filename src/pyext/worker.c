@@ -97,6 +97,16 @@ start_workers(struct worker_thread *worker, unsigned count)
     }
 }
 
+/* To main, where callbacks may take long and wait for other tasks: so not with a slot. */
+static void
+go_tell(struct worker_thread *worker)
+{
+    go_main(worker); /* first: a guest must not stay attached without the slot */
+    if (worker->base.slot != NULL) {
+        start_workers(worker, pool_stay_busy(&worker->crew->pool, &worker->base, NULL));
+    }
+}
+
 /* Drops a task that has ended, the worker having taken `next`, which it gives. If nobody else has the
  * task any more and its result is Python's, destructors may run: so not while we count as idle. */
 static struct job *
@@ -122,7 +132,7 @@ hand_in(struct worker_thread *worker, struct task *task)
 {
     struct combiner *told = &worker->crew->told;
     if (combiner_add(told, &task->told)) {
-        go_main(worker);
+        go_tell(worker);
         future_tell_together(worker->crew->state, told);
     }
     return is_forked(worker) ? NULL : take(worker);
@@ -134,14 +144,14 @@ hand_in(struct worker_thread *worker, struct task *task)
 static struct job *
 publish(struct worker_thread *worker, struct task *task)
 {
+    if (worker->where == AT_MAIN && task->future == NULL && !task->wanted) {
+        Py_CLEAR(task->result); /* nobody will ask: its destructors run while we count as busy */
+    }
     if (is_forked(worker)) {
         go_main(worker);
         future_tell_finished(worker->crew->state, task);
         task_drop(task);
         return NULL;
-    }
-    if (worker->where == AT_MAIN && task->future == NULL && !task->wanted) {
-        Py_CLEAR(task->result); /* nobody will ask: its destructors run while we count as busy */
     }
     if (fstate_is_observed_by_us(&task->state)) {
         return hand_in(worker, task);
@@ -158,7 +168,7 @@ publish(struct worker_thread *worker, struct task *task)
         go_main(worker);
         start_workers(worker, wanted);
     }
-    go_main(worker);
+    go_tell(worker);
     future_tell_finished(worker->crew->state, task);
     task_drop(task);
     return is_forked(worker) ? NULL : take(worker); /* a callback may have forked */

@@ -223,3 +223,36 @@ def test_forks_amid_submits(tmp_path):
     print(codes)
     """
     assert_ok(run_forking(tmp_path, source), "{0}")
+
+
+def test_fork_by_the_destructor_of_a_result_that_nobody_asks_for(tmp_path):
+    """The child's only thread is a worker's; it ends in order, and the executor works there."""
+    done = run_forking(
+        tmp_path,
+        """
+        executor = InterpreterThreadPoolExecutor(1)
+        gone, told = os.pipe()
+
+        class Result:
+            def __del__(self):
+                def work():
+                    assert executor.submit(abs, -1).result(TIMEOUT) == 1
+                    print("child", flush=True)
+                    os._exit(0)
+
+                pid = os.fork()
+                if pid == 0:
+                    signal.alarm(TIMEOUT)
+                    threading.Thread(target=work).start()
+                else:
+                    _, status = os.waitpid(pid, 0)
+                    os.write(told, b"%d" % status)
+
+        # Nobody has the future when the task ends.
+        start = threading.Event()
+        executor.submit(lambda: start.wait(TIMEOUT) and Result())
+        start.set()
+        print("parent", os.read(gone, 10).decode())
+        """,
+    )
+    assert_ok(done, "child", "parent 0")

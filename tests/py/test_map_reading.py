@@ -778,3 +778,35 @@ def test_overriding_submit_that_fails(kind, lines):
     del executor.submit
     settle(kind, executor)
     assert lines.read() == ["a", "b", "c"]
+
+
+# --- destructors and initializers among the items ------------------------------------------------
+
+
+@only(*THREADS)
+def test_list_that_goes_when_its_iterator_ends(kind):
+    """Which is when an item that was read already shuts the executor down: all is submitted by then."""
+
+    class Closer:
+        def __del__(self):
+            executor.shutdown(wait=False)
+
+    executor = kind.executor(2)
+    items = iter([Closer(), *range(19)])
+    assert len(list(executor.map(lambda _: None, items))) == 20
+
+
+def test_iterable_that_initializes_the_executor_anew(kind):
+    executor = kind.executor()
+
+    class Iterable:
+        def __iter__(self):
+            executor.__init__(1)
+            return iter([1, 2, 3])
+
+    if kind.standard:
+        assert list(executor.map(kind.mark(jobs.identity), Iterable())) == [1, 2, 3]
+    else:  # what it was before has been shut down
+        with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+            executor.map(kind.mark(jobs.identity), Iterable())
+    assert executor.submit(kind.mark(jobs.identity), 5).result(TIMEOUT) == 5
