@@ -87,9 +87,37 @@ should_nap(int64_t now, int64_t deadline)
            calling_cpus_are_taken();
 }
 
-/* Nothing wakes a thread for a signal that came just before it parked. So it looks after a while, and
- * then less and less often: no Ctrl-C goes unnoticed for longer than the wait has lasted already. */
-enum { FIRST_PAUSE = 50000000 }; /* nanoseconds */
+/* 1: the task has ended; 0: it has not; -1 with what a signal handler raised. */
+static int
+nap(struct task *task, int64_t until)
+{
+    bool done;
+    Py_BEGIN_ALLOW_THREADS
+    done = fstate_nap(&task->state, until);
+    Py_END_ALLOW_THREADS
+    return done ? 1 : PyErr_CheckSignals();
+}
+
+static int
+park(struct task *task, int64_t deadline)
+{
+    for (;;) {
+        fstate_wait_result result;
+        Py_BEGIN_ALLOW_THREADS
+        result = fstate_wait(&task->state, deadline);
+        Py_END_ALLOW_THREADS
+        if (result == FSTATE_DONE) {
+            return 0;
+        }
+        if (result == FSTATE_TIMED_OUT) {
+            PyErr_SetNone(PyExc_TimeoutError);
+            return -1;
+        }
+        if (PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+    }
+}
 
 int
 outcome_await(struct task *task, int64_t deadline)
@@ -104,32 +132,15 @@ outcome_await(struct task *task, int64_t deadline)
                         "call will not end here");
         return -1;
     }
-    int64_t began = os_now_ns();
-    bool nap = should_nap(began, deadline);
-    for (int64_t pause = FIRST_PAUSE;; pause *= 2) {
-        int64_t until = pause < OS_FOREVER / 4 ? os_now_ns() + pause : OS_FOREVER;
-        fstate_wait_result result;
-        Py_BEGIN_ALLOW_THREADS
-        if (nap && fstate_nap(&task->state, began + NAP)) {
-            result = FSTATE_DONE;
-        }
-        else {
-            result = fstate_wait(&task->state, until < deadline ? until : deadline);
-        }
-        Py_END_ALLOW_THREADS
-        nap = false;
-        if (result == FSTATE_DONE) {
-            note_end_of_wait();
-            return 0;
-        }
-        if (result == FSTATE_TIMED_OUT && deadline <= until) {
-            PyErr_SetNone(PyExc_TimeoutError);
-            return -1;
-        }
-        if (PyErr_CheckSignals() < 0) {
-            return -1;
-        }
+    int64_t now = os_now_ns();
+    int result = should_nap(now, deadline) ? nap(task, now + NAP) : 0;
+    if (result == 0) {
+        result = park(task, deadline);
     }
+    if (result >= 0) {
+        note_end_of_wait();
+    }
+    return result < 0 ? -1 : 0;
 }
 
 /* -- reading -- */

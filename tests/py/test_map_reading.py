@@ -785,7 +785,7 @@ def test_overriding_submit_that_fails(kind, lines):
 
 @only(*THREADS)
 def test_list_that_goes_when_its_iterator_ends(kind):
-    """Which is when an item that was read already shuts the executor down: all is submitted by then."""
+    """And lets go of an item that shuts the executor down: all is submitted by then."""
 
     class Closer:
         def __del__(self):
