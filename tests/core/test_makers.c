@@ -1,34 +1,10 @@
 /* Makers: jobs that want so many interpreters, and the workers that they are for. One thread plays
  * every part, so that each step's answer is certain; test_pool has them amid traffic. */
-#include "check.h"
-
 #include <sys/wait.h>
 
-#include "core/pool.h"
-
-#define PLAIN ((struct job){.slotted = false})
-#define SLOTTED ((struct job){.slotted = true})
-#define MAKER(count) ((struct job){.wants = (count)})
+#include "pools.h"
 
 static int resources[8]; /* what interpreters are here */
-
-static void
-pool_make(struct pool *pool, unsigned max_workers, unsigned max_slots)
-{
-    CHECK_EQ(pool_init(pool, max_workers, max_slots), 0);
-    CHECK_EQ(pool_made(pool), 0);
-}
-
-static void
-depart(struct pool *pool, struct worker *worker)
-{
-    pool_close(pool);
-    CHECK(pool_wait(pool, worker) == NULL);
-    while (pool_reclaim_slot(pool, worker) != NULL) {
-        pool_slot_ended(pool, worker);
-    }
-    pool_leave(pool, worker);
-}
 
 /* Each has been given NULL. */
 static void

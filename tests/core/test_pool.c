@@ -1,10 +1,8 @@
-#include "check.h"
-
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "core/pool.h"
+#include "pools.h"
 
 /* -- one thread plays every part: each step's answer is certain -- */
 
@@ -12,30 +10,6 @@ static struct job
 made(bool slotted)
 {
     return (struct job){.slotted = slotted};
-}
-
-#define PLAIN made(false)
-#define SLOTTED made(true)
-#define MAKER(count) ((struct job){.wants = (count)})
-
-static void
-pool_make(struct pool *pool, unsigned max_workers, unsigned max_slots)
-{
-    CHECK_EQ(pool_init(pool, max_workers, max_slots), 0);
-    CHECK_EQ(pool_pending(pool), 0);
-    CHECK_EQ(pool_idle(pool), 0);
-}
-
-/* Ends the part of a worker that is idle; its interpreters, if any, were plain numbers. */
-static void
-depart(struct pool *pool, struct worker *worker)
-{
-    pool_close(pool);
-    CHECK(pool_wait(pool, worker) == NULL);
-    while (pool_reclaim_slot(pool, worker) != NULL) {
-        pool_slot_ended(pool, worker);
-    }
-    pool_leave(pool, worker);
 }
 
 static void

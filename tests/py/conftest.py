@@ -1,5 +1,6 @@
 """Fixtures: executors that are shut down, gates that are opened, nothing left running."""
 
+import asyncio
 import gc
 import sys
 import threading
@@ -99,6 +100,17 @@ def gates(pool, rack):
 @pytest.fixture
 def gate(gates):
     return gates()
+
+
+def new_uvloop():
+    uvloop = pytest.importorskip("uvloop", reason="not installed for this Python")
+    return uvloop.new_event_loop()
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, new_uvloop], ids=["asyncio", "uvloop"])
+def factory(request):
+    """What makes event loops."""
+    return request.param
 
 
 @pytest.fixture

@@ -16,16 +16,6 @@ from aiointerpreters.executors import InterpreterThreadPoolExecutor, interpreter
 both = pytest.mark.parametrize("tag", [lambda f: f, interpreter], ids=["untagged", "tagged"])
 
 
-def new_uvloop():
-    uvloop = pytest.importorskip("uvloop", reason="not installed for this Python")
-    return uvloop.new_event_loop()
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, new_uvloop], ids=["asyncio", "uvloop"])
-def factory(request):
-    return request.param
-
-
 @pytest.fixture
 def run(factory):
     """Run a coroutine function in a loop whose default executor is ours."""

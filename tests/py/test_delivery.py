@@ -15,16 +15,6 @@ from aiointerpreters.executors import interpreter
 both = pytest.mark.parametrize("tag", [lambda f: f, interpreter], ids=["untagged", "tagged"])
 
 
-def new_uvloop():
-    uvloop = pytest.importorskip("uvloop", reason="not installed for this Python")
-    return uvloop.new_event_loop()
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, new_uvloop], ids=["asyncio", "uvloop"])
-def factory(request):
-    return request.param
-
-
 def run(factory, main, *, debug=False):
     """What the coroutine function returns, and what the loop's exception handler was told."""
     told = []
