@@ -1,38 +1,7 @@
 #include "calling.h"
 
+#include "awake.h"
 #include "makers.h"
-
-/* Advice, so relaxed. */
-static atomic_uint awake;
-static atomic_uint cpus; /* os_cpu_count(), 0 until somebody has asked */
-
-void
-calling_note_awake(bool is_awake)
-{
-    if (is_awake) {
-        atomic_fetch_add_explicit(&awake, 1, memory_order_relaxed);
-    }
-    else {
-        atomic_fetch_sub_explicit(&awake, 1, memory_order_relaxed);
-    }
-}
-
-void
-calling_forget_awake(void)
-{
-    atomic_store_explicit(&awake, 0, memory_order_relaxed);
-}
-
-bool
-calling_cpus_are_taken(void)
-{
-    unsigned count = atomic_load_explicit(&cpus, memory_order_relaxed);
-    if (count == 0) {
-        count = os_cpu_count();
-        atomic_store_explicit(&cpus, count, memory_order_relaxed);
-    }
-    return atomic_load_explicit(&awake, memory_order_relaxed) >= count;
-}
 
 size_t
 calling_task_demand_locked(const struct pool *pool)
@@ -94,7 +63,7 @@ unpark_locked(struct pool *pool, struct list *node)
     struct worker *worker = LIST_ENTRY(node, struct worker, node);
     list_remove(node);
     pool->parked_count--;
-    calling_note_awake(true);
+    awake_note(true);
     calling_look_locked(pool, worker, true);
     return worker;
 }

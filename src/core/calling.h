@@ -41,13 +41,6 @@ void calling_more_locked(struct pool *pool, bool slotted, int cpu, unsigned may_
 void calling_wake_some_locked(struct pool *pool, bool slotted, int cpu, struct list *wake);
 void calling_everyone_locked(struct pool *pool, struct list *wake);
 
-/* Counts workers of all pools that are not parked, for calling_cpus_are_taken(). */
-void calling_note_awake(bool awake);
-/* In the child of a fork, which has no workers. */
-void calling_forget_awake(void);
-/* Whether there are at least as many of them as CPUs. Any thread, without a lock; advice only. */
-bool calling_cpus_are_taken(void);
-
 /* After the lock was given back. A worker on the list waits for its signal and for nothing else, so
  * its node is ours until then. */
 void calling_signal(struct list *workers);

@@ -1,5 +1,6 @@
 #include "pool.h"
 
+#include "awake.h"
 #include "calling.h"
 #include "makers.h"
 #include "pool_check.h"
@@ -63,8 +64,9 @@ pool_init(struct pool *pool, unsigned max_workers, unsigned max_slots)
         return error;
     }
     empty(pool);
-    pool->may_spin = os_cpu_count() > 1;
-    pool->most_looking = os_cpu_count() > 3 ? os_cpu_count() / 2 : 1;
+    unsigned cpus = os_cpu_count();
+    pool->may_spin = cpus > 1;
+    pool->most_looking = cpus > 3 ? cpus / 2 : 1;
     atomic_init(&pool->departures, 0);
     atomic_init(&pool->work, false);
     atomic_init(&pool->returns, 0);
@@ -193,11 +195,11 @@ pool_worker_failed(struct pool *pool)
     pool->starting--;
     pool->homeless--;
     bool others = pool->workers > 0;
-    calling_more_locked(pool, pool->plain_count == 0, ANY_CPU, 0,
-                        &calls); /* who relied on this one */
+    /* Who relied on this one. */
+    calling_more_locked(pool, pool->plain_count == 0, ANY_CPU, 0, &calls);
     unlock_and_note_departure(pool);
-    calling_signal(
-        &calls.wake); /* nobody is parked in a pool without workers, which may be gone by now */
+    /* A pool without workers may be gone by now; nobody was parked there. */
+    calling_signal(&calls.wake);
     return others;
 }
 
@@ -376,7 +378,7 @@ pool_join(struct pool *pool, struct worker *worker)
     *worker = (struct worker){.looking = true, .starting = true};
     list_init(&worker->node);
     atomic_init(&worker->signal, 0);
-    calling_note_awake(true);
+    awake_note(true);
 }
 
 struct job *
@@ -439,7 +441,7 @@ pool_wait(struct pool *pool, struct worker *worker)
         worker->cpu = os_current_cpu();
         list_push_front(&pool->parked, &worker->node);
         pool->parked_count++;
-        calling_note_awake(false);
+        awake_note(false);
         unlock(pool);
         await_signal(worker);
         lock(pool);
@@ -475,7 +477,7 @@ pool_leave(struct pool *pool, struct worker *worker)
     calling_arrived_locked(pool, worker);
     release_slot_locked(pool, worker);
     pool->workers--;
-    calling_note_awake(false);
+    awake_note(false);
     unlock_and_note_departure(pool);
 }
 

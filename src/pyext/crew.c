@@ -1,6 +1,6 @@
 #include "crew.h"
 
-#include "../core/calling.h"
+#include "../core/awake.h"
 #include "definition.h"
 #include "future.h"
 #include "prestart.h"
@@ -61,7 +61,7 @@ after_fork_in_child(void)
 {
     each_pool(pool_after_fork_in_child);
     forget_told();
-    calling_forget_awake();
+    awake_forget();
     os_mutex_init(&registry.lock);
     joined_crew = NULL; /* a worker that forks is the child's main thread, and no worker there */
     atomic_fetch_add_explicit(&registry.generation, 1, memory_order_relaxed);

@@ -1,6 +1,6 @@
 #include "outcome.h"
 
-#include "../core/calling.h"
+#include "../core/awake.h"
 #include "crew.h"
 #include "transport.h"
 
@@ -70,7 +70,9 @@ static void
 note_end_of_wait(void)
 {
     int64_t now = os_now_ns();
-    int64_t interval = (now - habit.kept_until) / habit.taken;
+    /* 0: a signal handler has waited for another task meanwhile. */
+    unsigned taken = habit.taken > 0 ? habit.taken : 1;
+    int64_t interval = (now - habit.kept_until) / taken;
     interval = interval < LONGEST_INTERVAL ? interval : LONGEST_INTERVAL;
     habit.interval += (interval - habit.interval) / WEIGHT;
     habit.kept_until = now;
@@ -84,7 +86,7 @@ static bool
 should_nap(int64_t now, int64_t deadline)
 {
     return habit.without_submit > IS_A_STREAM && habit.interval < NAP / 2 && deadline - now > NAP &&
-           calling_cpus_are_taken();
+           awake_on_every_cpu();
 }
 
 /* 1: the task has ended; 0: it has not; -1 with what a signal handler raised. */

@@ -1,13 +1,15 @@
 """Something comes between: a Ctrl-C, the end of the stack or of memory, another thread."""
 
+import os
 import signal
 import threading
 from concurrent.futures import CancelledError, as_completed, wait
+from pathlib import Path
 
 import jobs
 import odd_jobs
 import pytest
-from harness import TIMEOUT, assert_ok, run_script
+from harness import TIMEOUT, assert_ok, run_script, wait_until
 
 from aiointerpreters import SendError
 from aiointerpreters.executors import interpreter
@@ -468,3 +470,35 @@ def test_result_read_by_several_threads(shared, on_arrival):
     assert len(errors) == 1
     assert first.value == 5
     assert future.result(0) is first
+
+
+@pytest.mark.parametrize("round", range(8))  # the signal may come before the wait
+def test_signal_handler_that_waits_for_another_task(pool, gates, round):
+    """Within a wait there can be another one, of the same thread."""
+    executor = pool(2)
+    outer, inner = gates(), gates()
+    main = f"/proc/self/task/{threading.get_native_id()}/stat"
+    answers = []
+
+    def handler(*_):
+        answers.append(executor.submit(jobs.pass_gate, *inner.args, "inner").result(TIMEOUT))
+
+    def interrupt():
+        outer.wait_started()
+        wait_until(lambda: Path(main).read_text().rpartition(")")[2].split()[0] == "S", "a wait")
+        os.kill(os.getpid(), signal.SIGUSR1)
+        inner.wait_started()
+        inner.open()
+        wait_until(lambda: answers, "the handler's answer")
+        outer.open()
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    thread = threading.Thread(target=interrupt)
+    try:
+        future = executor.submit(jobs.pass_gate, *outer.args, "outer")
+        thread.start()
+        assert future.result(TIMEOUT) == "outer"
+    finally:
+        thread.join(TIMEOUT)
+        signal.signal(signal.SIGUSR1, before)
+    assert answers == ["inner"]
