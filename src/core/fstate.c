@@ -147,8 +147,8 @@ fstate_nap(fstate *self, int64_t until_ns)
 {
     unsigned word = atomic_load_explicit(&self->word, memory_order_acquire);
     if (!is_done(word)) {
-        os_word_wait(&self->word, word,
-                     until_ns); /* without WAITED, which would ask for a wake-up */
+        /* Without WAITED, which would ask for a wake-up. */
+        os_word_wait(&self->word, word, until_ns);
         word = atomic_load_explicit(&self->word, memory_order_acquire);
     }
     return is_done(word);

@@ -71,8 +71,8 @@ bool fstate_notify_quietly(fstate *self);
  * the right to publish, and for the setter behind Future._state. Returns the state it moved from. */
 unsigned fstate_end(fstate *self, unsigned state);
 
-/* Sets OBSERVED, and FOREIGN if asked to. Returns the state it was set in: when that is a done one, the end may have passed
- * without telling, and the caller looks for itself. */
+/* Sets OBSERVED, and FOREIGN if asked to. Returns the state it was set in: when that is a done one,
+ * the end may have passed without telling, and the caller looks for itself. */
 unsigned fstate_observe(fstate *self, bool foreign);
 
 typedef enum { FSTATE_DONE = 0, FSTATE_TIMED_OUT, FSTATE_INTERRUPTED } fstate_wait_result;

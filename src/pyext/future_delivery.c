@@ -8,8 +8,6 @@
 #include "crew.h"
 #include "future_data.h"
 
-#include <string.h>
-
 /* What a loop does before it lets others have their turn. */
 enum { FUTURES_AT_A_TIME = 64 };
 

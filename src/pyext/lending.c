@@ -26,7 +26,7 @@ orphaned(struct loan *loan)
 {
     struct lent *lent = (struct lent *)loan;
     if (lent->kind == LENT_BLOCK) {
-        blob_destroy(&lent->block.blob); /* moved: lending_close() saw to that */
+        blob_destroy(&lent->block.blob); /* moved by lending_close(), or of main */
     }
     PyMem_RawFree(lent);
 }

@@ -43,10 +43,9 @@ struct state {
     PyObject *partial_type;    /* functools.partial */
     PyObject *cache_type;      /* what functools.lru_cache() makes */
     PyObject *placeholder;     /* functools.Placeholder, NULL before 3.14 */
-    PyObject
-        *loop_callback;  /* code of asyncio's callback on futures; NULL until asyncio is there */
-    PyObject *deliver;   /* what event loops are told to call (future_delivery) */
-    PyObject *path_seen; /* tuple: sys.path as it was last noted (searchpath) */
+    PyObject *loop_callback;   /* code of asyncio's callback on futures; NULL before asyncio */
+    PyObject *deliver;         /* what event loops are told to call (future_delivery) */
+    PyObject *path_seen;       /* tuple: sys.path as it was last noted (searchpath) */
 };
 
 /* The state of the interpreter that the caller is attached to, or NULL with an exception. */

@@ -183,7 +183,7 @@ encode(struct state *state, struct task *task, const struct flat_call *call, PyO
 }
 
 /* What definition_find() gives, from the tag or the batch if they know. -1 with an exception: of the
- * callable, or (`batch->failed`) because the batch could not be queued. */
+ * callable, or (`batch->refused`) because the batch could not be queued. */
 static int
 find_definition(struct state *state, TagObject *tag, PyObject *target, struct batch *batch,
                 PyObject **definition)
@@ -298,9 +298,11 @@ start_workers(struct crew *crew, int count)
         if (crew_start_worker(crew) < 0) {
             PyObject *raised = PyErr_GetRaisedException();
             if (error == NULL) {
-                error = Py_NewRef(raised);
+                error = raised;
             }
-            Py_DECREF(raised);
+            else {
+                Py_DECREF(raised);
+            }
         }
     }
     PyErr_SetRaisedException(error);

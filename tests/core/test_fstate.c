@@ -112,6 +112,23 @@ observing_tells_when(void)
     }
 }
 
+/* One observer that is foreign makes it so, whoever else there is. */
+static void
+observing_by_us_and_by_others(void)
+{
+    fstate self = made(FSTATE_RUNNING);
+    CHECK(!fstate_is_observed_by_us(&self));
+    fstate_observe(&self, false);
+    CHECK(fstate_is_observed_by_us(&self));
+    fstate_observe(&self, true);
+    CHECK(fstate_is_observed(&self));
+    CHECK(!fstate_is_observed_by_us(&self));
+    fstate_observe(&self, false);
+    CHECK(!fstate_is_observed_by_us(&self));
+    CHECK_EQ(fstate_end(&self, FSTATE_FINISHED), FSTATE_RUNNING);
+    CHECK(!fstate_is_observed_by_us(&self));
+}
+
 /* -- waiting -- */
 
 static fstate_wait_result
@@ -154,6 +171,21 @@ deadlines(void)
         check_times_out(state, os_now_ns() + 2000000);
         check_times_out(state | FSTATE_OBSERVED, os_now_ns() + 2000000);
     }
+}
+
+static void
+a_nap_ends_by_its_time_and_asks_for_no_wake_up(void)
+{
+    fstate self = made(FSTATE_RUNNING);
+    int64_t until = os_now_ns() + 2000000;
+    bool done;
+    do {
+        done = fstate_nap(&self, until); /* a signal may have ended it */
+    } while (!done && os_now_ns() < until);
+    CHECK(!done);
+    CHECK_EQ(atomic_load(&self.word), FSTATE_RUNNING);
+    CHECK(fstate_finish_quietly(&self));
+    CHECK(fstate_nap(&self, INT64_MAX));
 }
 
 /* -- an end wakes everyone and publishes -- */
@@ -539,8 +571,10 @@ main(void)
     RUN(finishing_by_hand);
     RUN(ending_by_hand);
     RUN(observing_tells_when);
+    RUN(observing_by_us_and_by_others);
     RUN(waiting_for_what_is_done);
     RUN(deadlines);
+    RUN(a_nap_ends_by_its_time_and_asks_for_no_wake_up);
     RUN(finishing_wakes_all_who_wait);
     RUN(cancelling_wakes_all_who_wait);
     RUN(finishing_by_hand_wakes_all_who_wait);

@@ -27,17 +27,10 @@ def answering(executor, answers):
     return callback
 
 
-def test_callback_of_a_tagged_task_waits_for_another(narrow, gate):
+@pytest.mark.parametrize("passing", [jobs.pass_gate, jobs.pass_gate_and_raise])
+def test_callback_of_a_tagged_task_waits_for_another(narrow, gate, passing):
     answers = []
-    future = narrow.submit(interpreter(jobs.pass_gate), *gate.args)
-    future.add_done_callback(answering(narrow, answers))
-    gate.open()
-    assert answers[0].result(TIMEOUT) == 3
-
-
-def test_callback_of_a_failed_task_waits_for_another(narrow, gate):
-    answers = []
-    future = narrow.submit(interpreter(jobs.pass_gate_and_raise), *gate.args)
+    future = narrow.submit(interpreter(passing), *gate.args)
     future.add_done_callback(answering(narrow, answers))
     gate.open()
     assert answers[0].result(TIMEOUT) == 3
