@@ -15,6 +15,7 @@ payload tell whether a name was bound anew since then.
 
 import marshal
 import sys
+from _contextvars import ContextVar
 
 from aiointerpreters._rebuild import (
     CACHE,
@@ -25,6 +26,7 @@ from aiointerpreters._rebuild import (
     NAMED,
     OBJECT,
     VALUE,
+    VARIABLE,
     FunctionType,
     untagged,
 )
@@ -34,7 +36,7 @@ ENTRY = 0  # container: dict, key: str; value: what it holds there, or MISSING
 CELL = 1  # container: cell, key: None; value: its contents, or MISSING
 ATTRIBUTE = 2  # container: function, key: name of the attribute; value: what it is
 
-_MAIN_MODULES = ("__main__", "__mp_main__")
+MAIN_MODULES = ("__main__", "__mp_main__")
 _BASE_GLOBALS = ("__name__", "__package__", "__file__")
 _OWN_ATTRIBUTE = "__aiointerpreters_definition__"  # which the C code keeps on functions
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
@@ -72,7 +74,7 @@ def importable(obj: object) -> tuple[str, str] | None:
     """
     obj = untagged(obj)
     for module, qualname in _likely_names(obj):
-        if module in _MAIN_MODULES or not _is_importable_module(module):
+        if module in MAIN_MODULES or not is_importable_module(module):
             continue
         found = sys.modules[module]
         try:
@@ -133,7 +135,7 @@ def _is_same(found: object, wanted: object) -> bool:
 _importable_specs: dict[str, object] = {}
 
 
-def _is_importable_module(name: object) -> bool:
+def is_importable_module(name: object) -> bool:
     """Whether another interpreter finds the very module that stands in `sys.modules` here."""
     module = sys.modules.get(name) if isinstance(name, str) else None
     try:
@@ -369,10 +371,19 @@ class _Survey:
 
     def _refer_module(self, module, mentioned: frozenset) -> tuple:
         name = getattr(module, "__name__", None)
-        if sys.modules.get(name) is not module or not _is_importable_module(name):
+        if sys.modules.get(name) is not module or not is_importable_module(name):
             self._is_light = False
             return MODULE, str(name), ()
         return MODULE, name, _submodules_used(module, mentioned)
+
+    def _refer_variable(self, variable) -> tuple:
+        from aiointerpreters._context import name_of
+
+        name = name_of(variable)
+        if name is None or not _is_literal(name):
+            self._objects.append(variable)  # which pickle knows, or refuses
+            return OBJECT, len(self._objects) - 1
+        return VARIABLE, *name
 
     def _refer(self, value: object) -> tuple:
         bare = untagged(value)
@@ -390,6 +401,8 @@ class _Survey:
                 return NAMED, *found
         if kind is FunctionType:
             return self._refer_function(value)
+        if kind is ContextVar:
+            return self._refer_variable(value)
         if is_cached_function(value):
             return self._refer_cache(value)
         if isinstance(value, type):
@@ -428,7 +441,7 @@ def _may_have_name(value: object) -> bool:
 def module_with(home: dict) -> str | None:
     """The name of the importable module whose globals these are; None if there is none."""
     name = home.get("__name__")
-    if name in _MAIN_MODULES or not _is_importable_module(name):
+    if name in MAIN_MODULES or not is_importable_module(name):
         return None
     return name if vars(sys.modules[name]) is home else None
 
@@ -480,7 +493,7 @@ def _submodules_used(module, mentioned: frozenset) -> tuple[str, ...]:
                     __import__(name)
                 except Exception:  # the code has it for itself when it gets there
                     continue
-            if _is_importable_module(name):
+            if is_importable_module(name):
                 used.append(name)
     return tuple(sorted(used))
 

@@ -1,7 +1,8 @@
 """The part of the package that is written in C."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from types import GenericAlias
 from typing import Any, Concatenate, Protocol, Self, overload
 
@@ -13,7 +14,12 @@ class _Marks[F](Protocol):
 class interpreter[**P, R]:
     """Mark a callable to run in an isolated interpreter of an InterpreterThreadPoolExecutor."""
 
-    def __new__(cls, fn: Callable[P, R]) -> interpreter[P, R]: ...
+    @overload
+    def __new__(
+        cls, fn: Callable[P, R], *, context_vars: Iterable[ContextVar[Any]] = ()
+    ) -> interpreter[P, R]: ...
+    @overload  # with the same options, and at least one of them: a decorator
+    def __new__(cls, *, context_vars: Iterable[ContextVar[Any]] = ()) -> _Decorator: ...
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @property
     def fn(self) -> Callable[P, R]: ...
@@ -33,5 +39,9 @@ class interpreter[**P, R]:
     def __get__(self, instance: object, owner: type | None = None, /) -> Self: ...
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+
+class _Decorator(interpreter[[Callable[..., Any]], Any]):
+    # Not a tag, but mypy takes the answer of a __new__ at its word for subclasses only.
+    def __call__[**P, R](self, fn: Callable[P, R], /) -> interpreter[P, R]: ...
 
 def executor_types() -> tuple[type[Future[Any]], type[ThreadPoolExecutor]]: ...

@@ -9,6 +9,7 @@ A `memoryview` travels beside the pickle as itself: the receiver is lent its mem
 """
 
 import sys
+from _contextvars import ContextVar
 from _io import BytesIO
 from _pickle import PickleBuffer, Pickler
 from _pickle import loads as _loads
@@ -43,6 +44,7 @@ class Parts:
         """
         table = _registered.copy()
         table[memoryview] = _copy_view if self._in_band else self._lend_view
+        table[ContextVar] = _name_variable
         # Never import it for this: only who has it can have a queue.
         interpreters = sys.modules.get("concurrent.interpreters")
         queue_type = getattr(interpreters, "Queue", None)
@@ -74,6 +76,12 @@ class Parts:
 def check_view(view: memoryview) -> None:
     """Raise ValueError if `view` was released."""
     view.nbytes  # noqa: B018 (asking is what raises)
+
+
+def _name_variable(variable: ContextVar) -> tuple:
+    from aiointerpreters import _context
+
+    return _context.reduce_variable(variable)
 
 
 def _copy_view(view: memoryview) -> tuple:

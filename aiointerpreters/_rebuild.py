@@ -18,6 +18,7 @@ NAMED = 2  # (NAMED, module, qualname): found by import
 FUNCTION = 3  # (FUNCTION, index)
 OBJECT = 4  # (OBJECT, index): in the payload's pickle
 CACHE = 5  # (CACHE, index): functools.lru_cache around a function; one with nothing in it
+VARIABLE = 6  # (VARIABLE, *name): a context variable, as find_variable() takes its name
 
 FunctionType = type(lambda: None)
 
@@ -53,6 +54,39 @@ def find_function(module: str, qualname: str) -> object:
         )
         raise
     return untagged(found)
+
+
+# The context variables that stand for those of the caller's __main__, by path.
+_main_variables: dict = {}
+
+
+def find_variable(module: str, path: str, name: str | None = None, *default: object) -> object:
+    """The context variable of this interpreter that `_context.name_of` named.
+
+    Args:
+        module: The module; or `__main__`, whose variables are made here when they are first met.
+        path: Dotted path from there.
+        name: For one of `__main__`: the variable's own name.
+        *default: And its default, if it has one.
+
+    Raises:
+        ImportError: The module cannot be imported in this interpreter.
+        AttributeError: There is nothing of that name.
+    """
+    if module != "__main__":
+        return find_function(module, path)
+    from _contextvars import ContextVar
+
+    found = _main_variables.get(path) or sys.modules.get("__main__")
+    try:
+        for step in path.split(".") if type(found) is not ContextVar else ():
+            found = getattr(found, step)
+    except AttributeError:
+        found = None
+    if type(found) is not ContextVar:
+        options = {"default": default[0]} if default else {}
+        found = _main_variables[path] = ContextVar(name or path, **options)
+    return found
 
 
 def untagged(obj: object) -> object:
@@ -143,6 +177,8 @@ class _Rebuild:
             return self._objects[what]
         if kind == NAMED:
             return find_function(what, *rest)
+        if kind == VARIABLE:
+            return find_variable(what, *rest)
         for name in (what, *rest[0]):
             __import__(name)
         return sys.modules[what]

@@ -9,17 +9,19 @@ tag_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *keyword
     return PyObject_Vectorcall(((TagObject *)self)->marked, args, nargsf, keywords);
 }
 
-/* Steals `marked`. */
+/* Steals `marked`, and what `options` holds. */
 static PyObject *
-tag_of(PyTypeObject *type, PyObject *marked)
+tag_of(PyTypeObject *type, PyObject *marked, struct tag_options *options)
 {
     TagObject *self = (TagObject *)type->tp_alloc(type, 0);
     if (self == NULL) {
         Py_DECREF(marked);
+        tag_options_clear(options);
         return NULL;
     }
     self->vectorcall = tag_call;
     self->marked = marked;
+    self->options = *options;
     return (PyObject *)self;
 }
 
@@ -29,24 +31,139 @@ can_be_marked(PyObject *object)
     return PyCallable_Check(object) || Py_IS_TYPE(object, &PyClassMethod_Type);
 }
 
+/* -- making one -- */
+
+/* What `callable` calls, where a tag may lie below it: the function of a partial or a method. NULL, also
+ * without an exception, when it is nothing of the kind. */
 static PyObject *
-tag_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+callable_below(PyObject *callable)
 {
-    static char *names[] = {"fn", NULL};
-    PyObject *marked;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:interpreter", names, &marked)) {
-        return NULL;
+    PyObject *below = NULL;
+    if (PyFunction_Check(callable) || PyCFunction_Check(callable)) {
+        return NULL; /* the common case */
     }
-    if (Py_IS_TYPE(marked, type)) {
-        return Py_NewRef(marked);
+    if (PyMethod_Check(callable)) {
+        return Py_NewRef(PyMethod_GET_FUNCTION(callable));
     }
-    if (!can_be_marked(marked)) {
+    if (Py_IS_TYPE(callable, &PyClassMethod_Type) || Py_IS_TYPE(callable, &PyStaticMethod_Type)) {
+        PyObject_GetOptionalAttrString(callable, "__func__", &below);
+        return below;
+    }
+    PyObject *name = PyUnicode_FromString("functools");
+    PyObject *functools = name == NULL ? NULL : PyImport_GetModule(name);
+    PyObject *partial = NULL;
+    if (functools != NULL) { /* else nobody has made a partial */
+        PyObject_GetOptionalAttrString(functools, "partial", &partial);
+    }
+    if (partial != NULL && (PyObject *)Py_TYPE(callable) == partial) {
+        PyObject_GetOptionalAttrString(callable, "func", &below);
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(functools);
+    Py_XDECREF(partial);
+    return below;
+}
+
+/* The tag that `callable` is, or has below it: a new reference; NULL without an exception: none. */
+static TagObject *
+tag_below(PyTypeObject *type, PyObject *callable)
+{
+    PyObject *place = Py_NewRef(callable);
+    while (place != NULL && !Py_IS_TYPE(place, type)) {
+        Py_SETREF(place, callable_below(place));
+    }
+    PyErr_Clear();
+    return (TagObject *)place;
+}
+
+/* interpreter(marked, **keywords). Tagging again adds to what the tag below says. */
+static PyObject *
+mark(PyTypeObject *type, PyObject *marked, PyObject *keywords)
+{
+    bool is_tag = Py_IS_TYPE(marked, type);
+    if (!is_tag && !can_be_marked(marked)) {
         return PyErr_Format(PyExc_TypeError,
                             "interpreter() marks a callable to run in an interpreter; got %R of "
                             "type %T (to run code, wrap it in a function)",
                             marked, marked);
     }
-    return tag_of(type, Py_NewRef(marked));
+    if (is_tag && keywords == NULL) {
+        return Py_NewRef(marked);
+    }
+    struct state *state = state_of_type(type);
+    TagObject *below = tag_below(type, marked);
+    struct tag_options options;
+    PyObject *tag = NULL;
+    if (state != NULL &&
+        tag_options_make(&options, state, below == NULL ? NULL : &below->options, keywords) == 0) {
+        tag = tag_of(type, Py_NewRef(is_tag ? below->marked : marked), &options);
+    }
+    Py_XDECREF(below);
+    return tag;
+}
+
+/* What `interpreter(**keywords)` gives: takes the callable. `self`: the type and the keywords. */
+static PyObject *
+decorate(PyObject *self, PyObject *marked)
+{
+    return mark((PyTypeObject *)PyTuple_GET_ITEM(self, 0), marked, PyTuple_GET_ITEM(self, 1));
+}
+
+static PyMethodDef decorate_def = {
+    "interpreter", decorate, METH_O,
+    PyDoc_STR("Marks a callable to run in an interpreter, with the options given before.")};
+
+/* A decorator; options that are wrong are so at once. */
+static PyObject *
+decorator_of(PyTypeObject *type, PyObject *keywords)
+{
+    struct state *state = state_of_type(type);
+    struct tag_options options;
+    if (state == NULL || tag_options_make(&options, state, NULL, keywords) < 0) {
+        return NULL;
+    }
+    tag_options_clear(&options);
+    PyObject *self = Py_BuildValue("(OO)", type, keywords);
+    PyObject *decorator = self == NULL ? NULL : PyCFunction_New(&decorate_def, self);
+    Py_XDECREF(self);
+    return decorator;
+}
+
+/* The callable may be given by name, too, as `fn`. */
+static PyObject *
+tag_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *marked = PyTuple_GET_SIZE(args) > 0 ? Py_NewRef(PyTuple_GET_ITEM(args, 0)) : NULL;
+    PyObject *keywords =
+        kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0 ? NULL : PyDict_Copy(kwargs);
+    PyObject *result = NULL;
+    if (PyTuple_GET_SIZE(args) > 1) {
+        PyErr_Format(PyExc_TypeError,
+                     "interpreter() takes one positional argument, but %zd were given",
+                     PyTuple_GET_SIZE(args));
+        goto done;
+    }
+    if (PyErr_Occurred() != NULL ||
+        (marked == NULL && keywords != NULL && PyDict_PopString(keywords, "fn", &marked) < 0)) {
+        goto done;
+    }
+    if (keywords != NULL && PyDict_GET_SIZE(keywords) == 0) {
+        Py_CLEAR(keywords);
+    }
+    if (marked != NULL) {
+        result = mark(type, marked, keywords);
+    }
+    else if (keywords != NULL) {
+        result = decorator_of(type, keywords);
+    }
+    else {
+        PyErr_SetString(PyExc_TypeError,
+                        "interpreter() needs a callable, or options to make a decorator of");
+    }
+done:
+    Py_XDECREF(marked);
+    Py_XDECREF(keywords);
+    return result;
 }
 
 static int
@@ -56,6 +173,10 @@ tag_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->marked);
     Py_VISIT(self->definition);
+    int result = tag_options_traverse(&self->options, visit, arg);
+    if (result != 0) {
+        return result;
+    }
     return PyObject_VisitManagedDict(op, visit, arg);
 }
 
@@ -65,6 +186,7 @@ tag_clear(PyObject *op)
     TagObject *self = (TagObject *)op;
     Py_CLEAR(self->marked);
     Py_CLEAR(self->definition);
+    tag_options_clear(&self->options);
     PyObject_ClearManagedDict(op);
     return 0;
 }
@@ -80,7 +202,7 @@ tag_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-/* Binding a marked function gives a marked method. */
+/* Binding a marked function gives a marked method, of the same options. */
 static PyObject *
 tag_descr_get(PyObject *op, PyObject *instance, PyObject *owner)
 {
@@ -94,7 +216,9 @@ tag_descr_get(PyObject *op, PyObject *instance, PyObject *owner)
         Py_XDECREF(bound);
         return bound == NULL ? NULL : Py_NewRef(op);
     }
-    return tag_of(Py_TYPE(op), bound);
+    struct tag_options options;
+    tag_options_copy(&options, &((TagObject *)op)->options);
+    return tag_of(Py_TYPE(op), bound, &options);
 }
 
 /* What a class would answer for its instances, but the marked callable should. */
@@ -128,7 +252,12 @@ tag_getattro(PyObject *op, PyObject *name)
 static PyObject *
 tag_repr(PyObject *op)
 {
-    return PyUnicode_FromFormat("interpreter(%R)", ((TagObject *)op)->marked);
+    TagObject *self = (TagObject *)op;
+    PyObject *options = tag_options_repr(&self->options);
+    PyObject *text =
+        options == NULL ? NULL : PyUnicode_FromFormat("interpreter(%R%U)", self->marked, options);
+    Py_XDECREF(options);
+    return text;
 }
 
 static PyObject *
@@ -137,7 +266,12 @@ tag_richcompare(PyObject *op, PyObject *other, int operation)
     if (!Py_IS_TYPE(other, Py_TYPE(op)) || (operation != Py_EQ && operation != Py_NE)) {
         Py_RETURN_NOTIMPLEMENTED;
     }
-    return PyObject_RichCompare(((TagObject *)op)->marked, ((TagObject *)other)->marked, operation);
+    TagObject *self = (TagObject *)op, *that = (TagObject *)other;
+    int same = PyObject_RichCompareBool(self->marked, that->marked, Py_EQ);
+    if (same > 0) {
+        same = tag_options_equal(&self->options, &that->options);
+    }
+    return same < 0 ? NULL : PyBool_FromLong(same == (operation == Py_EQ));
 }
 
 static Py_hash_t
@@ -181,6 +315,11 @@ tag_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
         return qualname; /* the name stands for the tag itself */
     }
     Py_XDECREF(qualname);
+    PyObject *given = ((TagObject *)op)->options.given;
+    if (given != NULL) {
+        PyObject *args[] = {marked, given};
+        return state_call("_context", "reduce_tag", args, 2);
+    }
     return Py_BuildValue("O(O)", Py_TYPE(op), marked);
 }
 
@@ -210,28 +349,38 @@ static PyMemberDef tag_members[] = {
 
 PyDoc_STRVAR(
     tag_doc,
-    "interpreter(fn, /)\n"
+    "interpreter(fn=None, *, context_vars=())\n"
     "--\n"
     "\n"
     "Mark a callable to run in an isolated interpreter of an InterpreterThreadPoolExecutor.\n"
     "\n"
     "Submitted to the executor, a marked callable runs in a worker's own interpreter (PEP 684), "
     "in\n"
-    "parallel with everything else. Called directly, it is an ordinary call in the calling thread. "
-    "Works\n"
-    "as a decorator on functions, methods and static methods.\n"
+    "parallel with everything else. Called directly, it is an ordinary call in the calling "
+    "thread.\n"
+    "Works as a decorator on functions, methods and static methods; without fn, with options, it\n"
+    "returns such a decorator. Marking a marked callable again adds options: those given are "
+    "taken\n"
+    "anew, the others stay. So they do when it is bound, and below a partial that is marked.\n"
     "\n"
     "Args:\n"
-    "    fn: The callable. What other interpreters can import goes by name; functions that they "
-    "cannot\n"
-    "        (of `__main__`, lambdas, closures) go by value, as a copy with the globals they read, "
-    "which\n"
-    "        is taken anew when one of those is bound to something else; any other callable is "
-    "pickled\n"
-    "        with each call.\n"
+    "    fn: The callable. What other interpreters can import goes by name; functions that they\n"
+    "        cannot (of `__main__`, lambdas, closures) go by value, as a copy with the globals "
+    "they\n"
+    "        read, which is taken anew when one of those is bound to something else; any other\n"
+    "        callable is pickled with each call.\n"
+    "    context_vars: The contextvars.ContextVar objects whose values the call sees in the "
+    "worker,\n"
+    "        besides those that the executor names. Each must be found in a module. Default: "
+    "none.\n"
     "\n"
     "Raises:\n"
-    "    TypeError: fn cannot be called.");
+    "    TypeError: fn cannot be called, there is no such option, or context_vars is no iterable "
+    "of\n"
+    "        context variables.\n"
+    "    ValueError: A variable in context_vars is found in no module that a worker could import, "
+    "and\n"
+    "        not in `__main__`.");
 
 static PyType_Slot tag_slots[] = {
     {Py_tp_doc, (void *)tag_doc},

@@ -6,12 +6,14 @@
 #define AIOINTERP_TAG_H
 
 #include "state.h"
+#include "tag_options.h"
 
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
-    PyObject *marked;     /* the callable; never changes */
-    PyObject *definition; /* what definition_find() last gave, or NULL */
+    PyObject *marked;           /* the callable; never changes */
+    PyObject *definition;       /* what definition_find() last gave, or NULL */
+    struct tag_options options; /* never change */
 } TagObject;
 
 static inline bool

@@ -1,5 +1,6 @@
 """Functions tagged where they are defined, for the tests of `interpreter` as a decorator."""
 
+import contextvars
 import functools
 
 import jobs
@@ -100,3 +101,30 @@ def factorial(n):
 @interpreter
 def calls_another(n):
     return (jobs.interpreter_id(), *plain(n))
+
+
+request_id = contextvars.ContextVar("request_id")
+tenant = contextvars.ContextVar("tenant", default="nobody")
+
+
+def seen():
+    """The values of the context variables here."""
+    return jobs.interpreter_id(), request_id.get(None), tenant.get()
+
+
+@interpreter(context_vars=[request_id])
+def sees_request(*arguments):
+    return (*seen(), *arguments)
+
+
+class Handler:
+    variable = contextvars.ContextVar("variable")
+
+    @interpreter(context_vars=[tenant, request_id])
+    def method(self, n):
+        return (*seen(), n)
+
+    @staticmethod
+    @interpreter(context_vars=[tenant])
+    def static(n):
+        return (*seen(), n)

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import assert_type
 
 import aiointerpreters
@@ -29,7 +30,7 @@ tagged()  # type: ignore[call-arg]
 tagged("a", loose=True)  # type: ignore[call-arg]
 like_before: Callable[[str, int], list[str]] = tagged
 unlike_before: Callable[[int], list[str]] = tagged  # type: ignore[assignment]
-interpreter(3)  # type: ignore[arg-type]
+interpreter(3)  # type: ignore[call-overload]
 
 
 # As a decorator.
@@ -63,8 +64,31 @@ assert_type(logged(1), str)
 logged("1")  # type: ignore[arg-type]
 
 
+# With options.
+request_id = ContextVar[str]("request_id")
+with_options = interpreter(parse, context_vars=[request_id])
+assert_type(with_options("a", strict=True), list[str])
+with_options(1)  # type: ignore[arg-type]
+interpreter(parse, context_vars=["request_id"])  # type: ignore[list-item]
+interpreter(parse, unknown=1)  # type: ignore[call-overload]
+
+
+@interpreter(context_vars=(request_id,))
+def decorated(first: int, *, scale: float = 1) -> float:
+    return first * scale
+
+
+assert_type(decorated(1, scale=2), float)
+decorated("1")  # type: ignore[arg-type]
+interpreter(context_vars=[1])  # type: ignore[list-item]
+
+
 # On methods.
 class Parser:
+    @interpreter(context_vars=[request_id])
+    def with_options(self, text: str) -> bytes:
+        return text.encode()
+
     @interpreter
     def method(self, text: str, limit: int = 0) -> bytes:
         return text.encode()
@@ -84,6 +108,8 @@ assert_type(Parser.method(Parser(), "a"), bytes)
 assert_type(Parser.static("a"), int)
 assert_type(Parser().static("a"), int)
 assert_type(Parser().property_like(), int)
+assert_type(Parser().with_options("a"), bytes)
+Parser().with_options(1)  # type: ignore[arg-type]
 Parser().method(1)  # type: ignore[arg-type]
 Parser().method()  # type: ignore[call-arg]
 Parser.static(1)  # type: ignore[arg-type]

@@ -1,0 +1,135 @@
+#include "tag_options.h"
+
+#include "state.h"
+
+/* Checks the value of an option, for `state`. Gives it as it is kept in `given`, or None when it is the
+ * default: a new reference, or NULL with an exception that names the option. */
+typedef PyObject *(*check_option)(struct state *state, PyObject *value);
+
+static PyObject *
+check_context_vars(struct state *state, PyObject *value)
+{
+    PyObject *args[] = {value, state->is_main ? Py_True : Py_False};
+    PyObject *variables = state_call("_context", "checked", args, 2);
+    if (variables != NULL && PyTuple_GET_SIZE(variables) == 0) {
+        Py_SETREF(variables, Py_NewRef(Py_None));
+    }
+    return variables;
+}
+
+static const struct option {
+    const char *name;
+    check_option check;
+} known_options[] = {
+    {"context_vars", check_context_vars},
+};
+
+/* For those who act on the options. */
+static void
+unpack(struct tag_options *options)
+{
+    options->context_vars = PyDict_GetItemString(options->given, "context_vars");
+}
+
+static const struct option *
+find_option(PyObject *name)
+{
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(known_options); i++) {
+        if (PyUnicode_EqualToUTF8(name, known_options[i].name)) {
+            return &known_options[i];
+        }
+    }
+    PyErr_Format(PyExc_TypeError, "interpreter() got an unexpected keyword argument '%U'", name);
+    return NULL;
+}
+
+/* Takes one keyword argument over into `given`. */
+static int
+apply(struct state *state, PyObject *given, PyObject *name, PyObject *value)
+{
+    const struct option *option = find_option(name);
+    PyObject *checked = option == NULL ? NULL : option->check(state, value);
+    if (checked == NULL) {
+        return -1;
+    }
+    int result =
+        checked == Py_None ? PyDict_Pop(given, name, NULL) : PyDict_SetItem(given, name, checked);
+    Py_DECREF(checked);
+    return result < 0 ? -1 : 0;
+}
+
+int
+tag_options_make(struct tag_options *options, struct state *state,
+                 const struct tag_options *inherited, PyObject *keywords)
+{
+    *options = (struct tag_options){NULL};
+    if (keywords == NULL || PyDict_GET_SIZE(keywords) == 0) {
+        if (inherited != NULL) {
+            tag_options_copy(options, inherited);
+        }
+        return 0;
+    }
+    bool inherits = inherited != NULL && inherited->given != NULL;
+    PyObject *given = inherits ? PyDict_Copy(inherited->given) : PyDict_New();
+    Py_ssize_t place = 0;
+    PyObject *name, *value;
+    while (given != NULL && PyDict_Next(keywords, &place, &name, &value)) {
+        if (apply(state, given, name, value) < 0) {
+            Py_CLEAR(given);
+        }
+    }
+    if (given == NULL) {
+        return -1;
+    }
+    if (PyDict_GET_SIZE(given) == 0) {
+        Py_DECREF(given);
+        return 0;
+    }
+    options->given = given;
+    unpack(options);
+    return 0;
+}
+
+void
+tag_options_copy(struct tag_options *options, const struct tag_options *other)
+{
+    *options = *other;
+    Py_XINCREF(options->given);
+}
+
+void
+tag_options_clear(struct tag_options *options)
+{
+    PyObject *given = options->given;
+    *options = (struct tag_options){NULL};
+    Py_XDECREF(given);
+}
+
+int
+tag_options_traverse(struct tag_options *options, visitproc visit, void *arg)
+{
+    Py_VISIT(options->given);
+    return 0;
+}
+
+int
+tag_options_equal(const struct tag_options *one, const struct tag_options *other)
+{
+    if (one->given == NULL || other->given == NULL) {
+        return one->given == other->given;
+    }
+    return PyObject_RichCompareBool(one->given, other->given, Py_EQ);
+}
+
+PyObject *
+tag_options_repr(const struct tag_options *options)
+{
+    PyObject *text = PyUnicode_FromString("");
+    Py_ssize_t place = 0;
+    PyObject *name, *value;
+    while (text != NULL && options->given != NULL &&
+           PyDict_Next(options->given, &place, &name, &value)) {
+        Py_SETREF(text, PyUnicode_FromFormat("%U, %U=%R", text, name, value));
+    }
+    return text;
+}
