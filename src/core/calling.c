@@ -62,6 +62,7 @@ unpark_locked(struct pool *pool, struct list *node)
 {
     struct worker *worker = LIST_ENTRY(node, struct worker, node);
     list_remove(node);
+    worker->parked = false;
     pool->parked_count--;
     awake_note(true);
     calling_look_locked(pool, worker, true);
@@ -123,6 +124,14 @@ calling_more_locked(struct pool *pool, bool slotted, int cpu, unsigned may_start
            start_locked(pool, may_start, calls)) {
     }
     calling_wake_some_locked(pool, slotted, cpu, &calls->wake);
+}
+
+void
+calling_one_locked(struct pool *pool, struct worker *worker, struct list *wake)
+{
+    if (worker->parked) {
+        list_push_back(wake, &unpark_locked(pool, &worker->node)->node);
+    }
 }
 
 void

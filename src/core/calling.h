@@ -39,6 +39,8 @@ void calling_more_locked(struct pool *pool, bool slotted, int cpu, unsigned may_
                          struct calls *calls);
 /* The same without starting any: adds to `wake`. */
 void calling_wake_some_locked(struct pool *pool, bool slotted, int cpu, struct list *wake);
+/* One that has something else to do than jobs; nothing unless it is parked. */
+void calling_one_locked(struct pool *pool, struct worker *worker, struct list *wake);
 void calling_everyone_locked(struct pool *pool, struct list *wake);
 
 /* After the lock was given back. A worker on the list waits for its signal and for nothing else, so

@@ -76,6 +76,12 @@ fstate_cancel(fstate *self)
 }
 
 bool
+fstate_cancel_running(fstate *self)
+{
+    return move(self, FSTATE_RUNNING, FSTATE_CANCELLED_AND_NOTIFIED, 0);
+}
+
+bool
 fstate_finish_quietly(fstate *self)
 {
     return move(self, FSTATE_RUNNING, FSTATE_FINISHED, FSTATE_OBSERVED);

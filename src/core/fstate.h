@@ -55,12 +55,16 @@ bool fstate_start(fstate *self);
 /* PENDING → CANCELLED, waking those parked. True when this call did it. */
 bool fstate_cancel(fstate *self);
 
+/* RUNNING → CANCELLED_AND_NOTIFIED, observed or not, waking those parked. True when this call did it: the
+ * caller tells, and whoever runs the task finds that it cannot end it any more. */
+bool fstate_cancel_running(fstate *self);
+
 /* RUNNING → FINISHED and wake those parked, unless OBSERVED. False: it is observed and still
- * RUNNING; tell, then fstate_end(). */
+ * RUNNING: tell, and end it by fstate_finish(); or it was cancelled meanwhile. */
 bool fstate_finish_quietly(fstate *self);
 
-/* PENDING or RUNNING → FINISHED, observed or not, waking those parked: for who ends a future by hand.
- * False: it was done already. */
+/* PENDING or RUNNING → FINISHED, observed or not, waking those parked: for who tells, and for who ends
+ * a future by hand. False: it was done already. */
 bool fstate_finish(fstate *self);
 
 /* CANCELLED → CANCELLED_AND_NOTIFIED, unless OBSERVED. False: it is observed (or was not

@@ -1,9 +1,11 @@
 #include "pool.h"
 
+#include "aside.h"
 #include "awake.h"
 #include "calling.h"
 #include "makers.h"
-#include "pool_check.h"
+#include "pool_lock.h"
+#include "slots.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -12,19 +14,6 @@
 /* How long an idle worker looks for work before it parks, in turns of the spin loop. Only one
  * worker of a pool spins at a time, and none where there is a single CPU. */
 enum { SPIN_TURNS = 400 };
-
-static void
-lock(struct pool *pool)
-{
-    os_mutex_lock(&pool->lock);
-}
-
-static void
-unlock(struct pool *pool)
-{
-    POOL_CHECK(pool);
-    os_mutex_unlock(&pool->lock);
-}
 
 /* -- making and ending -- */
 
@@ -40,7 +29,7 @@ empty(struct pool *pool)
     list_init(&pool->empty);
     pool->plain_count = pool->slotted_count = pool->maker_count = 0;
     pool->parked_count = pool->coming = pool->starting = pool->homeless = pool->workers = 0;
-    pool->made = 0;
+    pool->made = pool->aside = 0;
     pool->spinning = false;
     for (unsigned i = 0; i < pool->max_slots; i++) {
         pool->slots[i].home = NULL;
@@ -116,16 +105,16 @@ static pool_submitted
 submit(struct pool *pool, struct job *job, int cpu)
 {
     struct calls calls;
-    lock(pool);
+    pool_lock(pool);
     if (pool->closed) {
-        unlock(pool);
+        pool_unlock(pool);
         return POOL_CLOSED;
     }
     job->number = pool->next_number++;
     list_push_back(queue_of(pool, job), &job->node);
     count_locked(pool, job, true);
     calling_more_locked(pool, job->slotted, cpu, 1, &calls);
-    unlock(pool);
+    pool_unlock(pool);
     calling_signal(&calls.wake);
     return calls.start > 0 ? POOL_START_WORKER : POOL_QUEUED;
 }
@@ -147,9 +136,9 @@ pool_submit_all(struct pool *pool, struct list *jobs, size_t count)
 {
     struct calls calls;
     unsigned most = count < INT_MAX ? (unsigned)count : INT_MAX;
-    lock(pool);
+    pool_lock(pool);
     if (pool->closed) {
-        unlock(pool);
+        pool_unlock(pool);
         return -1;
     }
     bool slotted = LIST_ENTRY(jobs->next, struct job, node)->slotted;
@@ -160,7 +149,7 @@ pool_submit_all(struct pool *pool, struct list *jobs, size_t count)
     *(slotted ? &pool->slotted_count : &pool->plain_count) += count;
     note_work_locked(pool);
     calling_more_locked(pool, slotted, ANY_CPU, most, &calls);
-    unlock(pool);
+    pool_unlock(pool);
     calling_signal(&calls.wake);
     return (int)calls.start;
 }
@@ -168,20 +157,18 @@ pool_submit_all(struct pool *pool, struct list *jobs, size_t count)
 bool
 pool_grow(struct pool *pool, unsigned workers)
 {
-    lock(pool);
+    pool_lock(pool);
     bool grows = !pool->closed && calling_count_worker_locked(pool, workers);
-    unlock(pool);
+    pool_unlock(pool);
     return grows;
 }
 
-/* Gives the lock back too. Whoever awaits the workers may end the pool as soon as the lock is free:
- * after that only the address of the word is used. */
-static void
-unlock_and_note_departure(struct pool *pool)
+void
+pool_unlock_and_note_departure(struct pool *pool)
 {
     /* Pairs with the acquire in pool_await_workers(). */
     atomic_fetch_add_explicit(&pool->departures, 1, memory_order_release);
-    unlock(pool);
+    pool_unlock(pool);
     os_word_wake_all(&pool->departures);
 }
 
@@ -189,7 +176,7 @@ bool
 pool_worker_failed(struct pool *pool)
 {
     struct calls calls;
-    lock(pool);
+    pool_lock(pool);
     pool->workers--;
     pool->coming--;
     pool->starting--;
@@ -197,85 +184,25 @@ pool_worker_failed(struct pool *pool)
     bool others = pool->workers > 0;
     /* Who relied on this one. */
     calling_more_locked(pool, pool->plain_count == 0, ANY_CPU, 0, &calls);
-    unlock_and_note_departure(pool);
+    pool_unlock_and_note_departure(pool);
     /* A pool without workers may be gone by now; nobody was parked there. */
     calling_signal(&calls.wake);
     return others;
 }
 
-/* -- slots: under the lock -- */
-
-static void
-release_slot_locked(struct pool *pool, struct worker *worker)
-{
-    struct slot *slot = worker->slot;
-    if (slot == NULL) {
-        return;
-    }
-    worker->slot = NULL;
-    list_push_front(slot->resource != NULL ? &pool->free : &pool->empty, &slot->node);
-    pool->free_count++;
-    pool->empty_count += slot->resource == NULL;
-    if (pool->closed) {
-        /* Pairs with the acquire in pool_reclaim_slot(). */
-        atomic_fetch_add_explicit(&pool->returns, 1, memory_order_release);
-        os_word_wake_all(&pool->returns);
-    }
-}
-
-static void
-hold_slot_locked(struct pool *pool, struct worker *worker, struct list *node)
-{
-    list_remove(node);
-    pool->free_count--;
-    worker->slot = LIST_ENTRY(node, struct slot, node);
-    pool->empty_count -= worker->slot->resource == NULL;
-}
-
-/* A free slot that this worker is home to, or NULL. */
-static struct list *
-find_home_locked(struct pool *pool, struct worker *worker)
-{
-    if (worker->homes == 0) {
-        return NULL;
-    }
-    for (struct list *node = pool->free.next; node != &pool->free; node = node->next) {
-        if (LIST_ENTRY(node, struct slot, node)->home == worker) {
-            return node;
-        }
-    }
-    return NULL;
-}
-
-/* A slot at home with this worker, else any that has its resource made, else an empty one. */
-static bool
-acquire_slot_locked(struct pool *pool, struct worker *worker)
-{
-    if (worker->slot != NULL) {
-        return true;
-    }
-    if (pool->free_count == 0) {
-        return false;
-    }
-    struct list *node = find_home_locked(pool, worker);
-    if (node == NULL) {
-        node = list_is_empty(&pool->free) ? pool->empty.next : pool->free.next;
-    }
-    hold_slot_locked(pool, worker, node);
-    return true;
-}
+/* -- slots -- */
 
 unsigned
 pool_slot_made(struct pool *pool, struct worker *worker, void *resource)
 {
     struct calls calls;
-    lock(pool);
+    pool_lock(pool);
     worker->slot->resource = resource;
     worker->slot->home = worker;
     worker->homes++;
     pool->made++;
     calling_more_locked(pool, false, ANY_CPU, pool->maker_count > 0 ? UINT_MAX : 0, &calls);
-    unlock(pool);
+    pool_unlock(pool);
     calling_signal(&calls.wake);
     return calls.start;
 }
@@ -284,14 +211,14 @@ void
 pool_slot_ended(struct pool *pool, struct worker *worker)
 {
     struct calls calls;
-    lock(pool);
-    worker->slot->resource = NULL;
-    worker->slot->home = NULL;
-    worker->homes--;
-    pool->made--;
-    release_slot_locked(pool, worker);
+    pool_lock(pool);
+    if (worker->slot != NULL) { /* else it was a condemned one */
+        slots_empty_locked(pool, worker->slot);
+        worker->homes--;
+        slots_release_locked(pool, worker);
+    }
     calling_more_locked(pool, true, ANY_CPU, 0, &calls);
-    unlock(pool);
+    pool_unlock(pool);
     calling_signal(&calls.wake);
 }
 
@@ -300,18 +227,19 @@ pool_reclaim_slot(struct pool *pool, struct worker *worker)
 {
     for (;;) {
         unsigned returns = atomic_load_explicit(&pool->returns, memory_order_acquire);
-        lock(pool);
-        if (worker->homes == 0) {
-            unlock(pool);
-            return NULL;
+        pool_lock(pool);
+        void *condemned = aside_take_condemned_locked(worker);
+        if (condemned != NULL || worker->homes == 0) {
+            pool_unlock(pool);
+            return condemned;
         }
-        struct list *node = find_home_locked(pool, worker);
+        struct list *node = slots_find_home_locked(pool, worker);
         if (node != NULL) {
-            hold_slot_locked(pool, worker, node);
-            unlock(pool);
+            slots_hold_locked(pool, worker, node);
+            pool_unlock(pool);
             return worker->slot->resource;
         }
-        unlock(pool);
+        pool_unlock(pool);
         os_word_wait(&pool->returns, returns, OS_FOREVER);
     }
 }
@@ -336,18 +264,18 @@ static struct job *
 choose_job_locked(struct pool *pool, struct worker *worker)
 {
     if (worker->slot != NULL && worker->slot->resource == NULL) {
-        release_slot_locked(pool, worker); /* not filled after all: makers may wait for it */
+        slots_release_locked(pool, worker); /* not filled after all: makers may wait for it */
     }
     struct job *slotted = first_job(&pool->slotted);
     struct job *maker = pool->maker_count > 0 ? makers_first_locked(pool, worker) : NULL;
     struct job *other = older_job(first_job(&pool->plain), maker);
     if (slotted != NULL && older_job(slotted, other) == slotted &&
-        acquire_slot_locked(pool, worker)) {
+        slots_acquire_locked(pool, worker)) {
         return slotted;
     }
-    release_slot_locked(pool, worker);
+    slots_release_locked(pool, worker);
     if (other != NULL && other->wants > pool->made) {
-        hold_slot_locked(pool, worker, pool->empty.next); /* since it wants more than are begun */
+        slots_hold_locked(pool, worker, pool->empty.next); /* since it wants more than are begun */
     }
     return other;
 }
@@ -358,6 +286,7 @@ static struct job *
 take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
 {
     calling_arrived_locked(pool, worker);
+    worker->summoned = !list_is_empty(&worker->condemned);
     struct job *job = choose_job_locked(pool, worker);
     calling_look_locked(pool, worker, job == NULL);
     if (job != NULL) {
@@ -377,6 +306,7 @@ pool_join(struct pool *pool, struct worker *worker)
     (void)pool; /* counted in `coming` since somebody was told to start it */
     *worker = (struct worker){.looking = true, .starting = true};
     list_init(&worker->node);
+    list_init(&worker->condemned);
     atomic_init(&worker->signal, 0);
     awake_note(true);
 }
@@ -386,9 +316,9 @@ pool_take(struct pool *pool, struct worker *worker)
 {
     struct list leaving;
     list_init(&leaving);
-    lock(pool);
+    pool_lock(pool);
     struct job *job = take_locked(pool, worker, &leaving);
-    unlock(pool);
+    pool_unlock(pool);
     calling_signal(&leaving);
     return job;
 }
@@ -413,7 +343,8 @@ await_signal(struct worker *worker)
     }
 }
 
-/* The wait loop. Each turn: take; or leave; or spin once and look again; or park. */
+/* The wait loop. Each turn: take; or leave (for good, or to end something); or spin once and look again;
+ * or park. */
 struct job *
 pool_wait(struct pool *pool, struct worker *worker)
 {
@@ -422,31 +353,32 @@ pool_wait(struct pool *pool, struct worker *worker)
     bool spun = !pool->may_spin;
     struct job *job;
 
-    lock(pool);
+    pool_lock(pool);
     while ((job = take_locked(pool, worker, &leaving)) == NULL) {
-        if (pool->closed && nothing_pending(pool)) {
+        if (worker->summoned || (pool->closed && nothing_pending(pool))) {
             calling_look_locked(pool, worker, false);
             break;
         }
         if (!spun && !pool->spinning) {
             spun = true;
             pool->spinning = true;
-            unlock(pool);
+            pool_unlock(pool);
             spin(pool);
-            lock(pool);
+            pool_lock(pool);
             pool->spinning = false;
             continue;
         }
         calling_look_locked(pool, worker, false);
         worker->cpu = os_current_cpu();
         list_push_front(&pool->parked, &worker->node);
+        worker->parked = true;
         pool->parked_count++;
         awake_note(false);
-        unlock(pool);
+        pool_unlock(pool);
         await_signal(worker);
-        lock(pool);
+        pool_lock(pool);
     }
-    unlock(pool);
+    pool_unlock(pool);
     calling_signal(&leaving);
     return job;
 }
@@ -455,16 +387,16 @@ unsigned
 pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job)
 {
     struct calls calls;
-    lock(pool);
+    pool_lock(pool);
     calling_arrived_locked(pool, worker);
     calling_look_locked(pool, worker, false);
-    release_slot_locked(pool, worker);
+    slots_release_locked(pool, worker);
     if (job != NULL) {
         list_push_front(queue_of(pool, job), &job->node);
         count_locked(pool, job, true);
     }
     calling_more_locked(pool, job != NULL && job->slotted, ANY_CPU, UINT_MAX, &calls);
-    unlock(pool);
+    pool_unlock(pool);
     calling_signal(&calls.wake);
     return calls.start;
 }
@@ -472,13 +404,13 @@ pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job)
 void
 pool_leave(struct pool *pool, struct worker *worker)
 {
-    lock(pool);
+    pool_lock(pool);
     calling_look_locked(pool, worker, false);
     calling_arrived_locked(pool, worker);
-    release_slot_locked(pool, worker);
+    slots_release_locked(pool, worker);
     pool->workers--;
     awake_note(false);
-    unlock_and_note_departure(pool);
+    pool_unlock_and_note_departure(pool);
 }
 
 /* -- closing -- */
@@ -488,11 +420,11 @@ pool_close(struct pool *pool)
 {
     struct list everyone;
     list_init(&everyone);
-    lock(pool);
+    pool_lock(pool);
     pool->closed = true;
     note_work_locked(pool);
     calling_everyone_locked(pool, &everyone);
-    unlock(pool);
+    pool_unlock(pool);
     calling_signal(&everyone);
 }
 
@@ -514,12 +446,12 @@ pool_steal(struct pool *pool)
 {
     struct list everyone;
     list_init(&everyone);
-    lock(pool);
+    pool_lock(pool);
     struct job *job = steal_locked(pool);
     if (pool->closed && nothing_pending(pool)) {
         calling_everyone_locked(pool, &everyone);
     }
-    unlock(pool);
+    pool_unlock(pool);
     calling_signal(&everyone);
     return job;
 }
@@ -536,56 +468,56 @@ pool_drain(struct pool *pool, struct list *jobs)
 bool
 pool_is_satisfied(struct pool *pool, const struct job *maker)
 {
-    lock(pool);
+    pool_lock(pool);
     bool satisfied = pool->closed || maker->wants <= pool->made;
-    unlock(pool);
+    pool_unlock(pool);
     return satisfied;
 }
 
 unsigned
 pool_made(struct pool *pool)
 {
-    lock(pool);
+    pool_lock(pool);
     unsigned made = pool->made;
-    unlock(pool);
+    pool_unlock(pool);
     return made;
 }
 
 size_t
 pool_pending(struct pool *pool)
 {
-    lock(pool);
+    pool_lock(pool);
     size_t count = pool->plain_count + pool->slotted_count + pool->maker_count;
-    unlock(pool);
+    pool_unlock(pool);
     return count;
 }
 
 unsigned
 pool_workers(struct pool *pool)
 {
-    lock(pool);
+    pool_lock(pool);
     unsigned workers = pool->workers;
-    unlock(pool);
+    pool_unlock(pool);
     return workers;
 }
 
 unsigned
 pool_idle(struct pool *pool)
 {
-    lock(pool);
+    pool_lock(pool);
     size_t workers = (size_t)pool->parked_count + pool->coming;
     size_t demand = calling_demand_locked(pool);
-    unlock(pool);
+    pool_unlock(pool);
     return workers > demand ? (unsigned)(workers - demand) : 0;
 }
 
 os_wait_result
-pool_await_workers(struct pool *pool, int64_t deadline_ns)
+pool_await_workers(struct pool *pool, bool aside, int64_t deadline_ns)
 {
     for (;;) {
         /* Pairs with the release in note_departure(). */
         unsigned departures = atomic_load_explicit(&pool->departures, memory_order_acquire);
-        if (pool_workers(pool) == 0) {
+        if (pool_workers(pool) == 0 && !(aside && pool_aside(pool) > 0)) {
             return OS_WOKEN;
         }
         os_wait_result result = os_word_wait(&pool->departures, departures, deadline_ns);
@@ -600,13 +532,13 @@ pool_await_workers(struct pool *pool, int64_t deadline_ns)
 void
 pool_before_fork(struct pool *pool)
 {
-    lock(pool);
+    pool_lock(pool);
 }
 
 void
 pool_after_fork_in_parent(struct pool *pool)
 {
-    unlock(pool);
+    pool_unlock(pool);
 }
 
 void

@@ -13,6 +13,7 @@
  *   a worker      pool_join(), then pool_take() / pool_wait() until that gives NULL, running what it
  *                 gets; then ends the interpreters it made (pool_reclaim_slot()) and pool_leave().
  *   an owner      pool_close(), pool_drain() to cancel or fail what is pending.
+ * Workers that do not come back, and interpreters that must not be used again: aside.
  *
  * A worker is busy (with a job, or with what a job left to do), looking (counted in `coming`: it is
  * sure to look at the queues before it parks) or parked. It counts itself as looking before it
@@ -66,11 +67,23 @@ struct slot {
     void *resource;      /* the interpreter, NULL until made */
 };
 
+/* Embedded in a resource, for when it is condemned. Pool lock. */
+struct condemned {
+    struct list node;    /* in its home's list once everybody has left it */
+    struct worker *home; /* who is to end it */
+    void *resource;
+};
+
 struct worker {
-    struct list node;  /* in the pool's parked list; pool lock */
-    struct slot *slot; /* held; written by the worker under the pool's lock */
-    int cpu;           /* where it parked; pool lock */
-    unsigned homes;    /* slots whose home this is; written by the worker under the lock */
+    struct list node;      /* in the pool's parked list; pool lock */
+    struct slot *slot;     /* held; written by the worker under the pool's lock (or set aside) */
+    struct list condemned; /* resources that this worker has to end; pool lock */
+    int cpu;               /* where it parked; pool lock */
+    unsigned homes; /* resources not ended yet whose home this is, condemned ones not among them
+                              once they are in `condemned`; pool lock */
+    bool parked;    /* pool lock */
+    bool aside;     /* set aside; pool lock */
+    bool summoned;  /* when it last looked, `condemned` was not empty; the worker's */
     bool starting;
     bool looking;       /* counted in `coming`; pool lock */
     atomic_uint signal; /* 1: woken. Set by the waker (release) after unlinking the worker, taken
@@ -93,7 +106,8 @@ struct pool {
     unsigned starting;     /* those of `coming` that are being started */
     unsigned homeless;     /* those of `coming` that are home to no slot */
     unsigned most_looking; /* constant: no further worker is woken while so many are looking */
-    unsigned workers;      /* started, or being started, and not left */
+    unsigned workers;      /* started, or being started, and neither left nor set aside */
+    unsigned aside;        /* set aside, and not left */
     unsigned max_workers;  /* constant */
 
     struct slot *slots;  /* max_slots of them; constant */
@@ -111,8 +125,9 @@ struct pool {
                               (relaxed), written under the lock */
     atomic_uint departures; /* bumped (release) when a worker has left; parked on by
                                pool_await_workers() */
-    atomic_uint returns; /* bumped (release) when a slot is given back in a closed pool; parked on
-                              by pool_reclaim_slot() */
+    atomic_uint
+        returns; /* bumped (release) when a slot is given back that somebody may wait for, or a
+                              resource condemned; parked on by pool_reclaim_slot() */
 };
 
 /* Returns 0, or an errno value with nothing made. max_workers and max_slots are at least 1. */
@@ -155,8 +170,9 @@ void pool_join(struct pool *pool, struct worker *worker);
  * needs a slot comes with worker->slot held; a maker with an empty one, or with none. */
 struct job *pool_take(struct pool *pool, struct worker *worker);
 
-/* After a pool_take() that gave NULL: parks until there is a job. NULL: the pool is closed, nothing
- * is pending that this worker could do: leave. */
+/* After a pool_take() that gave NULL: parks until there is a job. NULL: pool_take_condemned() has
+ * something for this worker, then pool_take() comes next; or else the pool is closed, nothing is pending
+ * that this worker could do: leave. */
 struct job *pool_wait(struct pool *pool, struct worker *worker);
 
 /* After pool_join() or a pool_take() and before pool_wait(): the worker will be busy with something else. Gives
@@ -170,14 +186,13 @@ unsigned pool_stay_busy(struct pool *pool, struct worker *worker, struct job *jo
 unsigned pool_slot_made(struct pool *pool, struct worker *worker, void *resource);
 
 /* For a worker that leaves: takes one of the slots that it is home to, waiting until whoever holds
- * it gives it back, so call it detached; its resource, or NULL when none is left. The caller ends
- * the resource and says pool_slot_ended(), which gives the slot back, empty. */
+ * it gives it back, so call it detached; its resource (or a condemned one), or NULL when none is left.
+ * The caller ends the resource and says pool_slot_ended(), which gives the slot back, empty. */
 void *pool_reclaim_slot(struct pool *pool, struct worker *worker);
 void pool_slot_ended(struct pool *pool, struct worker *worker);
 
 /* The last call of a worker; it may not touch the pool afterwards unless it holds it otherwise. */
 void pool_leave(struct pool *pool, struct worker *worker);
-
 /* No more submits; idle workers wake and leave once nothing is pending. May be called twice. */
 void pool_close(struct pool *pool);
 
@@ -200,9 +215,9 @@ unsigned pool_workers(struct pool *pool);
 /* Workers with nothing to do: parked or looking, less the jobs that they will find. */
 unsigned pool_idle(struct pool *pool);
 
-/* Parks until no worker is left, the deadline passed or a signal came. Call it detached. */
-os_wait_result pool_await_workers(struct pool *pool, int64_t deadline_ns);
-
+/* Parks until no worker is left, the deadline passed or a signal came. Call it detached. `aside`: those
+ * that were set aside must have left, too. */
+os_wait_result pool_await_workers(struct pool *pool, bool aside, int64_t deadline_ns);
 /* -- fork: the pool's lock is held across it, so that the child finds the pool consistent -- */
 
 void pool_before_fork(struct pool *pool);

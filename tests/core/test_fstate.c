@@ -67,6 +67,7 @@ moves(void)
 {
     check_move(fstate_start, FSTATE_PENDING, FSTATE_RUNNING, false);
     check_move(fstate_cancel, FSTATE_PENDING, FSTATE_CANCELLED, false);
+    check_move(fstate_cancel_running, FSTATE_RUNNING, FSTATE_CANCELLED_AND_NOTIFIED, false);
     check_move(fstate_finish_quietly, FSTATE_RUNNING, FSTATE_FINISHED, true);
     check_move(fstate_notify_quietly, FSTATE_CANCELLED, FSTATE_CANCELLED_AND_NOTIFIED, true);
 }

@@ -15,7 +15,7 @@ pool_unmake(struct pool *pool, struct worker *workers, unsigned count)
     }
     CHECK_EQ(pool_pending(pool), 0);
     CHECK_EQ(pool_made(pool), 0);
-    CHECK_EQ(pool_await_workers(pool, 0), OS_WOKEN);
+    CHECK_EQ(pool_await_workers(pool, true, 0), OS_WOKEN);
     pool_destroy(pool);
 }
 

@@ -16,7 +16,7 @@ static void
 pool_unmake(struct pool *pool)
 {
     CHECK_EQ(pool_pending(pool), 0);
-    CHECK_EQ(pool_await_workers(pool, 0), OS_WOKEN);
+    CHECK_EQ(pool_await_workers(pool, true, 0), OS_WOKEN);
     pool_destroy(pool);
 }
 
@@ -29,7 +29,7 @@ an_unused_pool(void)
     pool_make(&pool, 1, 1);
     pool_drain(&pool, &jobs);
     CHECK(list_is_empty(&jobs));
-    CHECK_EQ(pool_await_workers(&pool, OS_FOREVER), OS_WOKEN);
+    CHECK_EQ(pool_await_workers(&pool, true, OS_FOREVER), OS_WOKEN);
     pool_unmake(&pool);
 }
 
@@ -74,7 +74,7 @@ workers_are_asked_for_as_needed(void)
     CHECK(pool_take(&pool, &second) == NULL);
     CHECK_EQ(pool_idle(&pool), 2);
     depart(&pool, &first);
-    CHECK_EQ(pool_await_workers(&pool, INT64_MIN), OS_TIMED_OUT);
+    CHECK_EQ(pool_await_workers(&pool, true, INT64_MIN), OS_TIMED_OUT);
     depart(&pool, &second);
     pool_unmake(&pool);
 }
@@ -671,7 +671,7 @@ check_is_as_new(struct pool *pool)
     CHECK_EQ(pool_workers(pool), 0);
     CHECK_EQ(pool_idle(pool), 0);
     CHECK(pool_steal(pool) == NULL);
-    CHECK_EQ(pool_await_workers(pool, OS_FOREVER), OS_WOKEN);
+    CHECK_EQ(pool_await_workers(pool, true, OS_FOREVER), OS_WOKEN);
 }
 
 /* Workers, jobs and interpreters of the parent are none of the child's; its pool takes jobs. */
@@ -877,12 +877,12 @@ awaiting_workers_has_a_deadline(void)
     struct worker worker;
     struct job job = PLAIN;
     pool_make(&pool, 1, 1);
-    CHECK_EQ(pool_await_workers(&pool, INT64_MIN), OS_WOKEN);
+    CHECK_EQ(pool_await_workers(&pool, true, INT64_MIN), OS_WOKEN);
     CHECK_EQ(pool_submit(&pool, &job), POOL_START_WORKER);
-    CHECK_EQ(pool_await_workers(&pool, INT64_MIN), OS_TIMED_OUT);
-    CHECK_EQ(pool_await_workers(&pool, -1), OS_TIMED_OUT);
+    CHECK_EQ(pool_await_workers(&pool, true, INT64_MIN), OS_TIMED_OUT);
+    CHECK_EQ(pool_await_workers(&pool, true, -1), OS_TIMED_OUT);
     int64_t deadline = os_now_ns() + 2000000;
-    while (pool_await_workers(&pool, deadline) == OS_INTERRUPTED) {
+    while (pool_await_workers(&pool, true, deadline) == OS_INTERRUPTED) {
     }
     CHECK(os_now_ns() >= deadline);
     pool_join(&pool, &worker);
@@ -909,7 +909,7 @@ static void
 await_signal(void *argument)
 {
     struct patient *patient = argument;
-    CHECK_EQ(pool_await_workers(&patient->pool, OS_FOREVER), OS_INTERRUPTED);
+    CHECK_EQ(pool_await_workers(&patient->pool, true, OS_FOREVER), OS_INTERRUPTED);
     gate_open(&patient->interrupted);
 }
 
@@ -1181,7 +1181,7 @@ gather(struct plan plan)
 static void
 dismiss(struct team *team)
 {
-    while (pool_await_workers(team->pool, OS_FOREVER) != OS_WOKEN) {
+    while (pool_await_workers(team->pool, true, OS_FOREVER) != OS_WOKEN) {
     }
     CHECK_EQ(pool_pending(team->pool), 0);
     pool_destroy(team->pool);
