@@ -12,7 +12,7 @@ every worker's interpreter, and the tag alone needs neither `concurrent.futures`
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from aiointerpreters._core import interpreter
+    from aiointerpreters._core import Interrupted, interpreter
     from aiointerpreters._errors import (
         InterpreterError,
         RemoteTraceback,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = (
     "InterpreterError",
     "InterpreterThreadPoolExecutor",
+    "Interrupted",
     "RemoteTraceback",
     "Runner",
     "RunnerError",
@@ -37,6 +38,7 @@ __all__ = (
 _PLACES = {
     "InterpreterError": "aiointerpreters._errors",
     "InterpreterThreadPoolExecutor": "aiointerpreters.executors.interpthread",
+    "Interrupted": "aiointerpreters._core",
     "RemoteTraceback": "aiointerpreters._errors",
     "Runner": "aiointerpreters.runner",
     "RunnerError": "aiointerpreters._errors",

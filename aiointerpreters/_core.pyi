@@ -16,10 +16,21 @@ class interpreter[**P, R]:
 
     @overload
     def __new__(
-        cls, fn: Callable[P, R], *, context_vars: Iterable[ContextVar[Any]] = ()
+        cls,
+        fn: Callable[P, R],
+        *,
+        context_vars: Iterable[ContextVar[Any]] = (),
+        timeout: float | None = None,
+        interruptible: bool = True,
     ) -> interpreter[P, R]: ...
     @overload  # with the same options, and at least one of them: a decorator
-    def __new__(cls, *, context_vars: Iterable[ContextVar[Any]] = ()) -> _Decorator: ...
+    def __new__(
+        cls,
+        *,
+        context_vars: Iterable[ContextVar[Any]] = (),
+        timeout: float | None = None,
+        interruptible: bool = True,
+    ) -> _Decorator: ...
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @property
     def fn(self) -> Callable[P, R]: ...
@@ -43,5 +54,8 @@ class interpreter[**P, R]:
 class _Decorator(interpreter[[Callable[..., Any]], Any]):
     # Not a tag, but mypy takes the answer of a __new__ at its word for subclasses only.
     def __call__[**P, R](self, fn: Callable[P, R], /) -> interpreter[P, R]: ...
+
+class Interrupted(BaseException):
+    """Raised inside a tagged task that is to stop."""
 
 def executor_types() -> tuple[type[Future[Any]], type[ThreadPoolExecutor]]: ...

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
-    from types import ModuleType
+    from types import ModuleType, TracebackType
     from typing import Any
 
     from aiointerpreters._prestart import Prestart
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
         _max_interpreters: int
 
         def __init__(
-            self, *args: Any, max_interpreters: int | None, preload: tuple[str, ...], **kwargs: Any
+            self,
+            *args: Any,
+            max_interpreters: int | None,
+            preload: tuple[str, ...],
+            grace: float | None,
+            **kwargs: Any,
+        ) -> None: ...
+        def shutdown(
+            self, wait: bool = True, *, cancel_futures: bool = False, interrupt: bool = False
         ) -> None: ...
         def _prestart(
             self,
@@ -71,15 +79,23 @@ class InterpreterThreadPoolExecutor(_Executor):
         preload: Modules that each interpreter imports as it is made, in this order and before
             `initializer`: absolute names, or modules. They are not imported here. If that fails,
             the executor is broken, as by `initializer`.
+        grace: Seconds that a tagged task has to end once it is interrupted. After that its worker
+            is set aside: another thread and another interpreter take its place, and it ends
+            whenever the task does. None: it is waited for. Default: 5.
 
     Raises:
-        ValueError: `max_workers` or `max_interpreters` is not positive, or an item of `preload` is
-            no name that an interpreter could import.
-        TypeError: `initializer` cannot be called, or `preload` is no iterable of names and modules.
+        ValueError: `max_workers` or `max_interpreters` is not positive, `grace` is negative, or an
+            item of `preload` is no name that an interpreter could import.
+        TypeError: `initializer` cannot be called, `grace` is no number, or `preload` is no iterable
+            of names and modules.
 
     A task's future ends with what the function raised, whose `__cause__`, for a tagged one, is a
     `RemoteTraceback` that shows the worker's traceback; or with `SendError`, if the function, an
     argument, the result or the exception cannot be sent.
+
+    A tagged task can be cancelled while it runs, too: `cancel()` of its future returns True, and
+    `Interrupted` is raised in the function at its next bytecode. A Ctrl-C in a `with` block does
+    that with all of them.
     """
 
     def __init__(
@@ -91,6 +107,7 @@ class InterpreterThreadPoolExecutor(_Executor):
         *,
         max_interpreters: int | None = None,
         preload: Iterable[str | ModuleType] = (),
+        grace: float | None = 5.0,
     ) -> None:
         names: tuple[str, ...] = ()
         if preload != ():
@@ -104,7 +121,19 @@ class InterpreterThreadPoolExecutor(_Executor):
             initargs,
             max_interpreters=max_interpreters,
             preload=names,
+            grace=grace,
         )
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+            self.shutdown(wait=True, interrupt=True)
+        else:
+            self.shutdown(wait=True)
 
     def prestart(self, interpreters: int | None = None, threads: int | None = None) -> Prestart:
         """Make interpreters and start threads now, so that the first task finds them ready.

@@ -71,10 +71,26 @@ compat_prepare_main(void)
     return 0;
 }
 
+/* pycore_ceval.h; the same from 3.13 to 3.15. */
+PyAPI_FUNC(int)
+    _PyEval_AddPendingCall(PyInterpreterState *interp, int (*func)(void *), void *arg, int flags);
+
+int
+compat_add_call(PyInterpreterState *interpreter, int (*function)(void *), void *argument)
+{
+    return _PyEval_AddPendingCall(interpreter, function, argument, 0) == 0 ? 0 : -1;
+}
+
 bool
 compat_has_future_snapshot(void)
 {
     return PY_VERSION_HEX >= 0x030F0000;
+}
+
+void
+compat_end_by_interrupt(void)
+{
+    PyRun_SimpleString("raise KeyboardInterrupt"); /* which notes that, as for a main program */
 }
 
 /* -- fork -- */

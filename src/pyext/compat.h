@@ -30,8 +30,16 @@ bool compat_end_interpreter(PyThreadState *tstate);
  * exception. */
 int compat_prepare_main(void);
 
+/* Has an interpreter call `function(argument)` between two bytecodes of one of its threads, or when it ends; what
+ * the function raises (-1) is raised in that thread. Any thread, with no GIL: so not attached to an interpreter whose
+ * GIL somebody may hold while he waits for the caller. 0; or -1: it has too many such calls already. */
+int compat_add_call(PyInterpreterState *interpreter, int (*function)(void *), void *argument);
+
 /* Whether Future._get_snapshot() exists (3.15). */
 bool compat_has_future_snapshot(void);
+
+/* Has the process end by SIGINT once Python is finalized, as after a Ctrl-C that nobody has caught; prints that. At main. */
+void compat_end_by_interrupt(void);
 
 /* Has the child of every fork forget the interpreters that it inherited, which have no threads there
  * any more: without that CPython crashes in the child (gh-101437, gh-139759). What they own leaks in

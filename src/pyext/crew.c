@@ -1,9 +1,11 @@
 #include "crew.h"
 
+#include "../core/aside.h"
 #include "../core/awake.h"
 #include "definition.h"
 #include "future.h"
 #include "prestart.h"
+#include "stopping.h"
 #include "tag.h"
 #include "task.h"
 #include "transport.h"
@@ -46,6 +48,7 @@ static void
 before_fork(void)
 {
     os_mutex_lock(&registry.lock);
+    stopping_before_fork();
     each_pool(pool_before_fork);
 }
 
@@ -53,6 +56,7 @@ static void
 after_fork_in_parent(void)
 {
     each_pool(pool_after_fork_in_parent);
+    stopping_after_fork_in_parent();
     os_mutex_unlock(&registry.lock);
 }
 
@@ -60,6 +64,7 @@ static void
 after_fork_in_child(void)
 {
     each_pool(pool_after_fork_in_child);
+    stopping_after_fork_in_child();
     forget_told();
     awake_forget();
     os_mutex_init(&registry.lock);
@@ -236,24 +241,33 @@ free_start(PyObject *capsule)
     struct start *start = PyCapsule_GetPointer(capsule, crew_start_name);
     list_remove(&start->node);
     Py_CLEAR(start->waiters);
+    if (start->expired != NULL) {
+        task_drop(start->expired);
+    }
     crew_drop(start->crew);
     free(start);
 }
 
 /* A capsule of a start, which holds the crew for as long as the thread holds the capsule. */
 static PyObject *
-new_start(struct crew *crew)
+new_start(struct crew *crew, struct task *expired)
 {
     struct start *start = malloc(sizeof(*start));
     if (start == NULL) {
         return PyErr_NoMemory();
     }
-    *start = (struct start){.crew = crew, .progress = STARTING};
+    *start = (struct start){.crew = crew, .progress = STARTING, .expired = expired};
     list_push_back(&crew->starting, &start->node);
+    if (expired != NULL) {
+        task_hold(expired);
+    }
     crew_hold(crew);
     PyObject *capsule = PyCapsule_New(start, crew_start_name, free_start);
     if (capsule == NULL) {
         list_remove(&start->node);
+        if (expired != NULL) {
+            task_drop(expired);
+        }
         crew_drop(crew);
         free(start);
     }
@@ -263,6 +277,7 @@ new_start(struct crew *crew)
 static PyObject *
 new_thread(struct crew *crew, PyObject *capsule)
 {
+    struct start *start = PyCapsule_GetPointer(capsule, crew_start_name);
     PyObject *target = PyCFunction_New(&worker_main_def, capsule);
     PyObject *name = PyUnicode_FromFormat("%U_%llu", crew->name_prefix, crew->names++);
     PyObject *kwargs =
@@ -273,6 +288,7 @@ new_thread(struct crew *crew, PyObject *capsule)
     PyObject *thread = kwargs == NULL || empty == NULL
                            ? NULL
                            : PyObject_Call(crew->state->thread_class, empty, kwargs);
+    start->thread = thread;
     Py_XDECREF(target);
     Py_XDECREF(name);
     Py_XDECREF(kwargs);
@@ -360,10 +376,16 @@ crew_list_threads(struct crew *crew)
 int
 crew_start_worker(struct crew *crew)
 {
+    return crew_start_worker_for(crew, NULL);
+}
+
+int
+crew_start_worker_for(struct crew *crew, struct task *expired)
+{
     crew_forget_parent(crew);
     struct start none = {.progress = STARTING};
     list_init(&none.node);
-    PyObject *capsule = new_start(crew);
+    PyObject *capsule = new_start(crew, expired);
     PyObject *thread = capsule == NULL ? NULL : new_thread(crew, capsule);
     PyObject *started = NULL;
     if (thread != NULL && PySet_Add(crew->threads, thread) == 0) {
@@ -539,34 +561,93 @@ crew_cancel_pending(struct crew *crew)
 
 /* -- exit -- */
 
-/* One crew that still has workers, held; all are closed on the way. */
+/* Nanoseconds between two looks at whether a signal has come: one may come just before a wait. */
+enum { LOOK_FOR_SIGNALS = 100000000 };
+
+/* The first crew that `suits`, held; all are closed on the way. */
 static struct crew *
-next_working_crew(void)
+find_crew(bool (*suits)(struct crew *crew))
 {
-    struct crew *working = NULL;
+    struct crew *found = NULL;
     os_mutex_lock(&registry.lock);
     atomic_store_explicit(&registry.exiting, true, memory_order_release);
     for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
         struct crew *crew = LIST_ENTRY(node, struct crew, node);
         pool_close(&crew->pool);
-        if (working == NULL && pool_workers(&crew->pool) > 0) {
-            working = crew;
+        if (found == NULL && suits(crew)) {
+            found = crew;
             crew_hold(crew);
         }
     }
     os_mutex_unlock(&registry.lock);
-    return working;
+    return found;
+}
+
+static bool
+has_workers(struct crew *crew)
+{
+    return pool_workers(&crew->pool) + pool_aside(&crew->pool) > 0;
+}
+
+static bool
+goes_on(struct crew *crew)
+{
+    return !crew->stopped && has_workers(crew);
 }
 
 void
-crew_join_all(void)
+crew_stop(struct crew *crew)
+{
+    crew->stopped = true;
+    crew_cancel_pending(crew);
+    stopping_ask_crew(crew);
+}
+
+static void
+stop_all(void)
 {
     struct crew *crew;
-    while ((crew = next_working_crew()) != NULL) {
-        Py_BEGIN_ALLOW_THREADS
-        while (pool_await_workers(&crew->pool, OS_FOREVER) != OS_WOKEN) {
-        }
-        Py_END_ALLOW_THREADS
+    while ((crew = find_crew(goes_on)) != NULL) {
+        crew_stop(crew);
         crew_drop(crew);
     }
+}
+
+/* What signal handlers have raised meanwhile; whether it was a Ctrl-C. */
+static bool
+was_interrupted(void)
+{
+    if (PyErr_CheckSignals() == 0) {
+        return false;
+    }
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Clear();
+        return true;
+    }
+    PyErr_WriteUnraisable(NULL);
+    return false;
+}
+
+bool
+crew_join_all(bool stop)
+{
+    bool interrupted = false;
+    struct crew *crew;
+    while ((crew = find_crew(has_workers)) != NULL) {
+        os_wait_result result;
+        do {
+            interrupted = was_interrupted() || interrupted;
+            if (stop || interrupted) {
+                stop_all();
+            }
+            Py_BEGIN_ALLOW_THREADS
+            result = pool_await_workers(&crew->pool, true, os_now_ns() + LOOK_FOR_SIGNALS);
+            Py_END_ALLOW_THREADS
+        } while (result != OS_WOKEN);
+        crew_drop(crew);
+    }
+    Py_BEGIN_ALLOW_THREADS
+    stopping_end();
+    Py_END_ALLOW_THREADS
+    return interrupted;
 }

@@ -25,6 +25,8 @@ struct interp_initializer {
     struct message *call; /* owned; NULL unless ready and wanted */
 };
 
+struct task;
+
 struct crew {
     struct pool pool;
     struct combiner told; /* tasks that have ended and must be told, together */
@@ -40,11 +42,13 @@ struct crew {
     PyObject *initargs;       /* tuple */
     bool initializes_threads; /* the initializer is not tagged */
     struct interp_initializer interp;
+    int64_t grace; /* ns from asking a task to stop to setting its worker aside; constant */
     struct preload *preload; /* owned, or NULL; set by who made the crew, constant then */
     struct list starting;    /* of struct start: threads that are not ready yet */
     PyObject *broken;        /* str that says why, or NULL */
     PyObject *broken_cause;  /* the exception of the initializer or a preload, or NULL */
     bool shutdown;           /* by shutdown() */
+    bool stopped;            /* by crew_stop() */
 };
 
 /* Once in the process. 0 or an errno value. */
@@ -65,6 +69,9 @@ void crew_forget_parent(struct crew *crew);
 /* Starts one worker that the pool has counted. 0; 1 when it could not but others are there to do the
  * work; or -1 with an exception when nobody is, and everything pending has failed with it. */
 int crew_start_worker(struct crew *crew);
+/* The same for one that takes the place of a worker that was set aside, and first of all ends its task (or NULL), which
+ * has expired. */
+int crew_start_worker_for(struct crew *crew, struct task *expired);
 
 /* Encodes the initializer for interpreters, before the first tagged task. */
 int crew_prepare_interp_initializer(struct crew *crew);
@@ -80,9 +87,13 @@ void crew_raise_broken(struct crew *crew);
 /* Takes all pending tasks and cancels them. */
 void crew_cancel_pending(struct crew *crew);
 
+/* Cancels what is pending and interrupts what runs, where it can be. */
+void crew_stop(struct crew *crew);
+
 /* At exit: refuses new work everywhere, finishes what was accepted, waits until no worker of any
- * crew is left. Not interruptible: the interpreter must not be finalized under running workers. */
-void crew_join_all(void);
+ * crew is left: the interpreter must not be finalized under running workers. With `stop`, or from the first Ctrl-C on,
+ * all crews are stopped instead. Whether there was a Ctrl-C. */
+bool crew_join_all(bool stop);
 bool crew_is_exiting(void);
 
 /* How many forks away from the first process this one is: what was accepted in another generation
@@ -94,8 +105,10 @@ unsigned crew_generation(void);
 struct start {
     struct crew *crew; /* held */
     enum { STARTING, RUNNING, ABANDONED } progress;
-    struct list node;  /* in crew->starting until prestart_tell() */
-    PyObject *waiters; /* list of callables, or NULL: who waits until it is ready (prestart) */
+    struct list node;     /* in crew->starting until prestart_tell() */
+    PyObject *thread;     /* the threading.Thread, borrowed */
+    struct task *expired; /* or NULL: held until the thread tells that it has expired */
+    PyObject *waiters;    /* list of callables, or NULL: who waits until it is ready (prestart) */
 };
 
 /* worker.c: the target of a worker thread; called with a capsule of its struct start. */

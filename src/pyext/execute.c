@@ -4,6 +4,7 @@
 #include "definition.h"
 #include "lending.h"
 #include "searchpath.h"
+#include "target.h"
 #include "transport.h"
 
 /* What was called, as a person would name it: for the error of a result that cannot be sent. */
@@ -71,8 +72,16 @@ encode_raised(struct interp *interp, struct message *message, const char *functi
     Py_XDECREF(error);
 }
 
-void
-execute_task(struct interp *interp, struct task *task)
+/* The outcome of a call that has raised. */
+static task_outcome
+outcome_of_error(struct interp *interp)
+{
+    return PyErr_ExceptionMatches(interp->state->interrupted) ? OUTCOME_STOPPED
+                                                              : OUTCOME_ENCODED_ERROR;
+}
+
+bool
+execute_task(struct interp *interp, struct task *task, struct target *target)
 {
     struct func *func = task->tagged.func;
     struct message *message = &task->tagged.message;
@@ -85,13 +94,22 @@ execute_task(struct interp *interp, struct task *task)
             Py_CLEAR(value);
         }
     }
-    task->outcome = value != NULL ? OUTCOME_ENCODED_VALUE : OUTCOME_ENCODED_ERROR;
-    if (value == NULL) {
+    bool aside = target != NULL && target_close(target);
+    task->outcome = value != NULL ? OUTCOME_ENCODED_VALUE : outcome_of_error(interp);
+    if (task->outcome == OUTCOME_ENCODED_ERROR || (value == NULL && task->limit > 0)) {
         encode_raised(interp, message, name_of(&called, func));
     }
     Py_XDECREF(value);
     called_free(&called);
     PyErr_Clear();
+    return aside;
+}
+
+void
+execute_failed(struct interp *interp, struct task *task)
+{
+    task->outcome = OUTCOME_ENCODED_ERROR;
+    encode_raised(interp, &task->tagged.message, task_function_name(task));
 }
 
 const char *

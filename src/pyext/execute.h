@@ -11,8 +11,14 @@
 #include "preload.h"
 #include "task.h"
 
-/* Runs the call in task->tagged and sets task->outcome, which is not published yet. */
-void execute_task(struct interp *interp, struct task *task);
+struct target;
+
+/* Runs the call in task->tagged and sets task->outcome, which is not published yet. Closes `target`, which is open (NULL: the
+ * task is not to be interrupted), as soon as the call is over. True: the worker was set aside meanwhile. */
+bool execute_task(struct interp *interp, struct task *task, struct target *target);
+
+/* The task could not be run: what is set is its outcome. */
+void execute_failed(struct interp *interp, struct task *task);
 
 /* Imports the modules in the interpreter just made. NULL; or the name of the one that failed, and
  * `error` holds what it raised. */

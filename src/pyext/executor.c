@@ -53,6 +53,9 @@ process_cpu_count(void)
 
 enum { MOST_WORKERS = 1 << 20 };
 
+/* Seconds. */
+#define DEFAULT_GRACE 5.0
+
 /* A count given by the user, or `standard` for None; 0 with an exception. */
 static unsigned
 parse_count(PyObject *value, const char *name, unsigned standard)
@@ -70,6 +73,33 @@ parse_count(PyObject *value, const char *name, unsigned standard)
         return 0;
     }
     return count > MOST_WORKERS ? MOST_WORKERS : (unsigned)count;
+}
+
+/* Nanoseconds from seconds; NULL: the default, None: for ever. */
+static int
+parse_grace(PyObject *value, int64_t *grace)
+{
+    *grace = OS_FOREVER;
+    if (value == Py_None) {
+        return 0;
+    }
+    double seconds = value == NULL ? DEFAULT_GRACE : PyFloat_AsDouble(value);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Format(PyExc_TypeError,
+                         "grace must be a number of seconds or None, not %R of type %T", value,
+                         value);
+        }
+        return -1;
+    }
+    if (!(seconds >= 0)) {
+        PyErr_Format(PyExc_ValueError, "grace must not be negative, but is %R", value);
+        return -1;
+    }
+    if (seconds < 9e9) { /* else 285 years */
+        *grace = (int64_t)(seconds * 1e9);
+    }
+    return 0;
 }
 
 static PyObject *
@@ -119,17 +149,26 @@ abandon_crew(ExecutorData *data)
 static int
 executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"max_workers", "thread_name_prefix", "initializer",
-                            "initargs",    "max_interpreters",   "preload",
+    static char *names[] = {"max_workers",
+                            "thread_name_prefix",
+                            "initializer",
+                            "initargs",
+                            "max_interpreters",
+                            "preload",
+                            "grace",
                             NULL};
     PyObject *max_workers = Py_None, *prefix = NULL, *initializer = Py_None, *initargs = NULL,
-             *max_interpreters = Py_None, *preload = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOO$OO!:InterpreterThreadPoolExecutor", names,
-                                     &max_workers, &prefix, &initializer, &initargs,
-                                     &max_interpreters, &PyTuple_Type, &preload)) {
+             *max_interpreters = Py_None, *preload = NULL, *seconds = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOO$OO!O:InterpreterThreadPoolExecutor",
+                                     names, &max_workers, &prefix, &initializer, &initargs,
+                                     &max_interpreters, &PyTuple_Type, &preload, &seconds)) {
         return -1;
     }
+    int64_t grace;
     unsigned workers, interpreters;
+    if (parse_grace(seconds, &grace) < 0) {
+        return -1;
+    }
     if (parse_counts(max_workers, max_interpreters, &workers, &interpreters) < 0) {
         return -1;
     }
@@ -153,6 +192,7 @@ executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
         return -1;
     }
     crew->preload = modules;
+    crew->grace = grace;
     abandon_crew(data_of(self));
     data_of(self)->crew = crew;
     return 0;
@@ -256,7 +296,7 @@ await_workers(struct crew *crew)
     os_wait_result result;
     do {
         Py_BEGIN_ALLOW_THREADS
-        result = pool_await_workers(&crew->pool, OS_FOREVER);
+        result = pool_await_workers(&crew->pool, false, OS_FOREVER);
         Py_END_ALLOW_THREADS
         if (result == OS_INTERRUPTED && PyErr_CheckSignals() < 0) {
             return -1;
@@ -281,11 +321,14 @@ join_threads(struct crew *crew)
 }
 
 static int
-shut_down(struct crew *crew, bool wait, bool cancel_futures)
+shut_down(struct crew *crew, bool wait, bool cancel_futures, bool interrupt)
 {
     crew->shutdown = true;
     pool_close(&crew->pool);
-    if (cancel_futures) {
+    if (interrupt) {
+        crew_stop(crew);
+    }
+    else if (cancel_futures) {
         crew_cancel_pending(crew);
     }
     if (!wait) {
@@ -295,19 +338,24 @@ shut_down(struct crew *crew, bool wait, bool cancel_futures)
         PyErr_SetString(PyExc_RuntimeError, "cannot join current thread");
         return -1;
     }
-    if (await_workers(crew) < 0) {
-        return -1;
+    if (await_workers(crew) == 0 && join_threads(crew) == 0) {
+        return 0;
     }
-    return join_threads(crew);
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyObject *error = PyErr_GetRaisedException();
+        crew_stop(crew);
+        PyErr_SetRaisedException(error);
+    }
+    return -1;
 }
 
 static PyObject *
 executor_shutdown(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"wait", "cancel_futures", NULL};
-    int wait = 1, cancel_futures = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p$p:shutdown", names, &wait,
-                                     &cancel_futures)) {
+    static char *names[] = {"wait", "cancel_futures", "interrupt", NULL};
+    int wait = 1, cancel_futures = 0, interrupt = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p$pp:shutdown", names, &wait, &cancel_futures,
+                                     &interrupt)) {
         return NULL;
     }
     struct crew *crew = executor_crew(self);
@@ -315,7 +363,7 @@ executor_shutdown(PyObject *self, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     crew_hold(crew);
-    int result = shut_down(crew, wait, cancel_futures);
+    int result = shut_down(crew, wait, cancel_futures, interrupt);
     crew_drop(crew);
     if (result < 0) {
         return NULL;
@@ -437,18 +485,23 @@ PyDoc_STRVAR(
     "interpreter.\n"
     "    BrokenThreadPool: An initializer has failed.");
 
-PyDoc_STRVAR(shutdown_doc,
-             "shutdown($self, /, wait=True, *, cancel_futures=False)\n"
-             "--\n"
-             "\n"
-             "Accept no more work; what was accepted is finished, unless it is cancelled.\n"
-             "\n"
-             "Args:\n"
-             "    wait: Return only when every worker has ended.\n"
-             "    cancel_futures: Cancel what has not started, and tell whoever waits for it.\n"
-             "\n"
-             "Raises:\n"
-             "    RuntimeError: With wait, from within one of its own workers.");
+PyDoc_STRVAR(
+    shutdown_doc,
+    "shutdown($self, /, wait=True, *, cancel_futures=False, interrupt=False)\n"
+    "--\n"
+    "\n"
+    "Accept no more work; what was accepted is finished, unless it is cancelled.\n"
+    "\n"
+    "Args:\n"
+    "    wait: Return only when every worker has ended.\n"
+    "    cancel_futures: Cancel what has not started, and tell whoever waits for it.\n"
+    "    interrupt: The same, and interrupt tagged calls that run, unless they are not\n"
+    "        interruptible; their futures are cancelled, too.\n"
+    "\n"
+    "Raises:\n"
+    "    RuntimeError: With wait, from within one of its own workers.\n"
+    "    KeyboardInterrupt: A Ctrl-C came while it waited; it has gone on with interrupt=True,\n"
+    "        without waiting.");
 
 static PyMethodDef executor_methods[] = {
     {"submit", (PyCFunction)(void (*)(void))executor_submit, METH_FASTCALL | METH_KEYWORDS,

@@ -15,6 +15,10 @@ PyObject *future_new(struct state *state, struct task *task);
 /* For the worker whose quiet end was refused: ends the task and tells everybody. The callbacks run
  * here; what they raise is logged. */
 void future_tell_finished(struct state *state, struct task *task);
+/* The same for a task that has run for too long and whose worker was set aside. Nothing if it has ended. */
+void future_tell_expired(struct state *state, struct task *task);
+/* For the worker of a task that was stopped without its future having asked: cancels it, telling whoever waits. */
+void future_tell_stopped(struct state *state, struct task *task);
 /* The same for all tasks that were handed in, by who has the combiner's role. They are observed by us
  * (core/fstate): what they tell an event loop goes there together, with one wake-up. Drops them. */
 void future_tell_together(struct state *state, struct combiner *told);

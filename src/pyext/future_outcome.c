@@ -35,11 +35,37 @@ settle_encoded(struct state *state, FutureData *data)
     return result;
 }
 
+/* Making the error may run Python, so that another thread may come here meanwhile, and be quicker. */
+static int
+settle_expired(struct state *state, FutureData *data)
+{
+    PyObject *value, *exception;
+    if (data->exception != NULL) {
+        return 0;
+    }
+    if (outcome_read(state, data->task, &value, &exception) < 0) {
+        return -1;
+    }
+    if (data->exception == NULL) {
+        data->exception = exception;
+    }
+    else {
+        Py_DECREF(exception);
+    }
+    return 0;
+}
+
 int
 future_settle(struct state *state, FutureData *data)
 {
     struct task *task = data->task;
-    if (data->by_hand || task->outcome == OUTCOME_NONE) {
+    if (data->by_hand) {
+        return 0;
+    }
+    if (task->expired) {
+        return settle_expired(state, data);
+    }
+    if (task->outcome == OUTCOME_NONE) {
         return 0;
     }
     if (outcome_is_encoded(task)) {

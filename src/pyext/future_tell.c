@@ -1,5 +1,6 @@
 /* Being observed, and telling those who observe. */
 #include "future_data.h"
+#include "stopping.h"
 
 bool
 future_observe(PyObject *self, FutureData *data, bool foreign)
@@ -162,7 +163,7 @@ future_end_and_tell_waiters(struct task *task)
 {
     PyObject *self = Py_XNewRef(task->future);
     if (self == NULL) {
-        fstate_end(&task->state, FSTATE_FINISHED);
+        fstate_finish(&task->state);
         return NULL;
     }
     FutureData *data = future_data(self);
@@ -170,9 +171,9 @@ future_end_and_tell_waiters(struct task *task)
     if (future_lock(data, &locked) < 0) {
         forget_error(self);
     }
-    if (!data->by_hand) { /* then whoever ended it has told */
-        bool raised = task->outcome == OUTCOME_RAISED || task->outcome == OUTCOME_ENCODED_ERROR;
-        fstate_end(&task->state, FSTATE_FINISHED);
+    bool raised =
+        task->expired || task->outcome == OUTCOME_RAISED || task->outcome == OUTCOME_ENCODED_ERROR;
+    if (!data->by_hand && fstate_finish(&task->state)) { /* else whoever ended it has told */
         future_tell_waiters(self, data, raised ? "add_exception" : "add_result");
     }
     future_unlock(locked, true);
@@ -188,6 +189,48 @@ future_tell_finished(struct state *state, struct task *task)
         future_release_kept(task);
         Py_DECREF(self);
     }
+}
+
+void
+future_tell_expired(struct state *state, struct task *task)
+{
+    task->expired = EXPIRED_ASIDE;
+    if (!fstate_finish_quietly(&task->state)) {
+        future_tell_finished(state, task);
+    }
+}
+
+/* RUNNING → cancelled, and tells who waits, with the condition held. */
+static bool
+cancel_running(PyObject *self, FutureData *data)
+{
+    bool done = fstate_cancel_running(&data->task->state);
+    if (done) {
+        future_tell_waiters(self, data, "add_cancelled");
+    }
+    return done;
+}
+
+void
+future_tell_stopped(struct state *state, struct task *task)
+{
+    PyObject *self = Py_XNewRef(task->future);
+    if (self == NULL) {
+        fstate_cancel_running(&task->state);
+        return;
+    }
+    FutureData *data = future_data(self);
+    PyObject *locked;
+    if (future_lock(data, &locked) < 0) {
+        forget_error(self);
+    }
+    bool done = cancel_running(self, data);
+    future_unlock(locked, done);
+    if (done) {
+        future_invoke_done_callbacks(state, self, true);
+    }
+    future_release_kept(task);
+    Py_DECREF(self);
 }
 
 void
@@ -235,8 +278,16 @@ future_try_cancel(struct state *state, PyObject *self)
     if (future_lock(data, &locked) < 0) {
         return -1;
     }
-    bool done = fstate_cancel(&data->task->state);
-    future_unlock(locked, done);
+    struct task *task = data->task;
+    bool done = fstate_cancel(&task->state);
+    bool stops = !done && task_can_be_stopped(task) && cancel_running(self, data);
+    future_unlock(locked, done || stops);
+    if (stops) {
+        stopping_ask(task);
+        int result = future_invoke_done_callbacks(state, self, false);
+        future_release_kept(task);
+        return result < 0 ? -1 : 1;
+    }
     if (done) {
         task_clear_call(data->task); /* runs destructors, so not under the condition */
         return future_invoke_done_callbacks(state, self, false) < 0 ? -1 : 1;

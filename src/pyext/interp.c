@@ -2,6 +2,7 @@
 
 #include "callables.h"
 #include "lending.h"
+#include "stopping.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,7 @@ interp_leave(struct interp *interp, bool at_home)
 void
 interp_end(struct interp *interp)
 {
+    stopping_pass();
     PyEval_RestoreThread(interp->home);
     struct callables *callables = interp->state->callables;
     interp->state->callables = NULL;

@@ -8,15 +8,17 @@
 #ifndef AIOINTERP_INTERP_H
 #define AIOINTERP_INTERP_H
 
+#include "../core/pool.h"
 #include "state.h"
 
 struct interp {
     PyInterpreterState *interpreter;
-    PyThreadState *home;   /* the thread state of the thread that made it */
-    PyObject *module;      /* ours in it, held; attached only */
-    struct state *state;   /* of our module in it; attached only */
-    bool failed;           /* its initializer has; no task may run in it */
-    unsigned path_version; /* searchpath; attached only */
+    PyThreadState *home;        /* the thread state of the thread that made it */
+    PyObject *module;           /* ours in it, held; attached only */
+    struct state *state;        /* of our module in it; attached only */
+    bool failed;                /* its initializer has; no task may run in it */
+    struct condemned condemned; /* of its home, when it must not be used any more */
+    unsigned path_version;      /* searchpath; attached only */
 };
 
 /* Call it detached; the caller is attached to the new interpreter afterwards, and its home. NULL:

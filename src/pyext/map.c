@@ -2,6 +2,7 @@
 
 #include "executor.h"
 #include "outcome.h"
+#include "stopping.h"
 #include "submit.h"
 
 #include <stddef.h>
@@ -156,6 +157,9 @@ cancel(struct task *task)
 {
     if (fstate_cancel(&task->state)) {
         task_clear_call(task);
+    }
+    else if (task_can_be_stopped(task) && fstate_cancel_running(&task->state)) {
+        stopping_ask(task);
     }
     forget(task);
 }

@@ -11,6 +11,7 @@
 #include "lending.h"
 #include "map.h"
 #include "searchpath.h"
+#include "stopping.h"
 #include "tag.h"
 #include "workqueue.h"
 
@@ -56,10 +57,21 @@ state_call(const char *room, const char *function, PyObject *const *args, size_t
 
 /* -- what only the interpreter with the executors has -- */
 
+/* Whether it was a Ctrl-C that has ended the main program. A prompt may have seen one long ago. */
+static bool
+is_ending_by_interrupt(void)
+{
+    PyObject *last = PySys_GetObject("last_exc");
+    return last != NULL && PyErr_GivenExceptionMatches(last, PyExc_KeyboardInterrupt) &&
+           PySys_GetObject("ps1") == NULL;
+}
+
 static PyObject *
 join_all(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    crew_join_all();
+    if (crew_join_all(is_ending_by_interrupt())) {
+        compat_end_by_interrupt();
+    }
     Py_RETURN_NONE;
 }
 
@@ -156,7 +168,7 @@ module_exec(PyObject *module)
     state->module = module;
     state->is_main = PyInterpreterState_Get() == PyInterpreterState_Main();
     if (lending_open(state) < 0 || exporter_register_types(state) < 0 ||
-        tag_register_types(state) < 0) {
+        tag_register_types(state) < 0 || target_register_types(state) < 0) {
         return -1;
     }
     return 0;
@@ -166,6 +178,7 @@ module_exec(PyObject *module)
 #define EACH_OBJECT(DO)                                                 \
     DO(state->tag_type);                                                \
     DO(state->exporter_type);                                           \
+    DO(state->interrupted);                                             \
     DO(state->definition_type);                                         \
     DO(state->definitions);                                             \
     DO(state->future_type);                                             \
@@ -247,7 +260,7 @@ init_process(void)
     if (done) {
         return 0;
     }
-    if (crew_init_registry() != 0 || searchpath_init() != 0) {
+    if (crew_init_registry() != 0 || stopping_init() != 0 || searchpath_init() != 0) {
         PyErr_SetString(PyExc_RuntimeError, "the platform has no more locks");
         return -1;
     }

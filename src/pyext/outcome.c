@@ -181,11 +181,48 @@ move_result(struct task *task)
     return left;
 }
 
+/* The worker's traceback, where the task was stopped. NULL without an exception: it is not there. */
+static PyObject *
+place_of_stop(struct state *state, struct task *task)
+{
+    bool is_known = task->expired == EXPIRED &&
+                    (task->outcome == OUTCOME_STOPPED || task->outcome == OUTCOME_ENCODED_ERROR);
+    PyObject *raised = is_known ? transport_decode_error(state, &task->tagged.message) : NULL;
+    PyObject *cause = raised == NULL ? NULL : PyException_GetCause(raised);
+    Py_XDECREF(raised);
+    PyErr_Clear();
+    return cause;
+}
+
+/* A TimeoutError. NULL with an exception. */
+static PyObject *
+expired_error(struct state *state, struct task *task)
+{
+    PyObject *seconds = PyFloat_FromDouble((double)task->limit / 1e9);
+    PyObject *text =
+        seconds == NULL
+            ? NULL
+            : PyUnicode_FromFormat("the call of %s took longer than its timeout of %R seconds",
+                                   task_function_name(task), seconds);
+    PyObject *error = text == NULL ? NULL : PyObject_CallOneArg(PyExc_TimeoutError, text);
+    Py_XDECREF(seconds);
+    Py_XDECREF(text);
+    if (error != NULL) {
+        PyException_SetCause(error, place_of_stop(state, task));
+    }
+    return error;
+}
+
 int
 outcome_read(struct state *state, struct task *task, PyObject **value, PyObject **exception)
 {
     *value = *exception = NULL;
+    if (task->expired) {
+        *exception = expired_error(state, task);
+        return *exception == NULL ? -1 : 0;
+    }
     switch (task->outcome) {
+    case OUTCOME_STOPPED: /* then it is cancelled, or has expired */
     case OUTCOME_NONE:
         *value = Py_NewRef(Py_None);
         break;

@@ -23,6 +23,7 @@ struct state {
     PyTypeObject *exporter_type;
     struct loan_home *home;      /* where this interpreter's loans return to */
     struct list lent_blocks;     /* of lending: blocks that are out */
+    PyObject *interrupted;       /* the exception type Interrupted */
     struct callables *callables; /* functions this interpreter has looked up; NULL until used */
 
     /* where executors live: made by executor_types() */

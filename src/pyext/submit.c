@@ -359,6 +359,10 @@ make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_
         }
     }
     struct task *task = task_new(true, crew_generation());
+    if (task != NULL) {
+        task->interruptible = !tag->options.uninterruptible;
+        task->limit = tag->options.limit;
+    }
     if (task == NULL || fill_tagged(state, task, tag, call, batch) == 0) {
         return task;
     }

@@ -349,7 +349,7 @@ static PyMemberDef tag_members[] = {
 
 PyDoc_STRVAR(
     tag_doc,
-    "interpreter(fn=None, *, context_vars=())\n"
+    "interpreter(fn=None, *, context_vars=(), timeout=None, interruptible=True)\n"
     "--\n"
     "\n"
     "Mark a callable to run in an isolated interpreter of an InterpreterThreadPoolExecutor.\n"
@@ -373,14 +373,21 @@ PyDoc_STRVAR(
     "worker,\n"
     "        besides those that the executor names. Each must be found in a module. Default: "
     "none.\n"
+    "    timeout: Seconds that the call may run, from its start in the worker. Past them it is\n"
+    "        interrupted, and its future ends with TimeoutError; at the latest after the `grace` "
+    "of\n"
+    "        the executor. Default: no limit.\n"
+    "    interruptible: Whether a running call can be cancelled; then `Interrupted` is raised in "
+    "it.\n"
     "\n"
     "Raises:\n"
     "    TypeError: fn cannot be called, there is no such option, or context_vars is no iterable "
     "of\n"
     "        context variables.\n"
-    "    ValueError: A variable in context_vars is found in no module that a worker could import, "
-    "and\n"
-    "        not in `__main__`.");
+    "    ValueError: timeout is not positive, or given to what is not interruptible; or a variable "
+    "in\n"
+    "        context_vars is found in no module that a worker could import, and not in "
+    "`__main__`.");
 
 static PyType_Slot tag_slots[] = {
     {Py_tp_doc, (void *)tag_doc},

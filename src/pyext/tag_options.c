@@ -2,6 +2,9 @@
 
 #include "state.h"
 
+/* Seconds: 285 years, which is for ever. */
+#define LONGEST_LIMIT 9e9
+
 /* Checks the value of an option, for `state`. Gives it as it is kept in `given`, or None when it is the
  * default: a new reference, or NULL with an exception that names the option. */
 typedef PyObject *(*check_option)(struct state *state, PyObject *value);
@@ -17,18 +20,63 @@ check_context_vars(struct state *state, PyObject *value)
     return variables;
 }
 
+/* Seconds, as a float. */
+static PyObject *
+check_timeout(struct state *Py_UNUSED(state), PyObject *value)
+{
+    if (value == Py_None) {
+        return Py_NewRef(value);
+    }
+    double seconds = PyFloat_AsDouble(value);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Format(PyExc_TypeError,
+                         "timeout must be a number of seconds or None, not %R of type %T", value,
+                         value);
+        }
+        return NULL;
+    }
+    if (!(seconds > 0)) {
+        return PyErr_Format(PyExc_ValueError, "timeout must be greater than 0 seconds, not %R",
+                            value);
+    }
+    return seconds < LONGEST_LIMIT ? PyFloat_FromDouble(seconds) : Py_NewRef(Py_None);
+}
+
+static PyObject *
+check_interruptible(struct state *Py_UNUSED(state), PyObject *value)
+{
+    int interruptible = PyObject_IsTrue(value);
+    if (interruptible < 0) {
+        return NULL;
+    }
+    return Py_NewRef(interruptible ? Py_None : Py_False);
+}
+
 static const struct option {
     const char *name;
     check_option check;
 } known_options[] = {
     {"context_vars", check_context_vars},
+    {"timeout", check_timeout},
+    {"interruptible", check_interruptible},
 };
 
-/* For those who act on the options. */
-static void
+/* For those who act on the options. -1 with an exception: they do not go together. */
+static int
 unpack(struct tag_options *options)
 {
     options->context_vars = PyDict_GetItemString(options->given, "context_vars");
+    options->uninterruptible = PyDict_GetItemString(options->given, "interruptible") != NULL;
+    PyObject *timeout = PyDict_GetItemString(options->given, "timeout");
+    double nanoseconds = timeout == NULL ? 0 : PyFloat_AS_DOUBLE(timeout) * 1e9;
+    options->limit = nanoseconds > 0 && nanoseconds < 1 ? 1 : (int64_t)nanoseconds;
+    if (options->limit > 0 && options->uninterruptible) {
+        PyErr_SetString(PyExc_ValueError,
+                        "a call with a timeout must be interruptible: it could not be stopped");
+        return -1;
+    }
+    return 0;
 }
 
 static const struct option *
@@ -86,7 +134,10 @@ tag_options_make(struct tag_options *options, struct state *state,
         return 0;
     }
     options->given = given;
-    unpack(options);
+    if (unpack(options) < 0) {
+        tag_options_clear(options);
+        return -1;
+    }
     return 0;
 }
 

@@ -12,12 +12,16 @@
 
 #include "compat.h"
 
+#include <stdint.h>
+
 struct state;
 
 struct tag_options {
     PyObject *given; /* dict of what differs from the default, by name, as checked; NULL: nothing */
     /* the same for those who act on it, borrowed from `given`: */
     PyObject *context_vars; /* tuple of ContextVar; NULL: none */
+    int64_t limit;          /* ns that the call may run; 0: for ever */
+    bool uninterruptible;   /* once it runs, it is not to be stopped */
 };
 
 /* Options that say what `inherited` says (NULL: nothing), but for what `keywords` (a dict, or NULL) say

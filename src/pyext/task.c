@@ -1,5 +1,7 @@
 #include "task.h"
 
+#include "crew.h"
+
 #include <stdlib.h>
 
 struct task *
@@ -17,6 +19,10 @@ task_new(bool tagged, unsigned generation)
     atomic_init(&task->refs, 1);
     task->outcome = OUTCOME_NONE;
     task->is_call = true;
+    task->interruptible = false;
+    task->expired = NOT_EXPIRED;
+    task->limit = 0;
+    atomic_init(&task->place, NULL);
     task->generation = generation;
     task->wanted = false;
     task->keeps_future = false;
@@ -78,6 +84,12 @@ task_drop(struct task *task)
     if (task_release(task)) {
         task_free(task);
     }
+}
+
+bool
+task_can_be_stopped(const struct task *task)
+{
+    return task->interruptible && task->generation == crew_generation();
 }
 
 const char *

@@ -16,6 +16,7 @@
 #include "../core/combine.h"
 #include "../core/fstate.h"
 #include "../core/pool.h"
+#include "../core/watch.h"
 #include "func.h"
 #include "message.h"
 #include "state.h"
@@ -26,7 +27,14 @@ typedef enum {
     OUTCOME_RAISED,        /* result: the exception */
     OUTCOME_ENCODED_VALUE, /* message: the value */
     OUTCOME_ENCODED_ERROR, /* message: the exception and its traceback */
+    OUTCOME_STOPPED,       /* it was interrupted; message: as before, if it had a limit */
 } task_outcome;
+
+typedef enum {
+    NOT_EXPIRED = 0,
+    EXPIRED,       /* it ran for longer than its limit */
+    EXPIRED_ASIDE, /* ... and its worker, which was set aside, may still be at it */
+} task_expiry;
 
 struct plain_call {
     PyObject *function;
@@ -41,6 +49,10 @@ struct task {
     atomic_uint refs;
     task_outcome outcome;
     bool is_call;        /* constant: a worker will run it; false for a future made by hand */
+    bool interruptible;  /* constant once queued: it can be stopped while it runs */
+    task_expiry expired; /* as `outcome`, which does not count if this is set */
+    int64_t limit;       /* ns that it may run; 0: for ever; constant once queued */
+    watch_place place;   /* where it is being run, while it can be stopped (core/watch) */
     unsigned generation; /* constant: of forks, when it was made */
     bool wanted;         /* somebody without a future (map) holds the task to read its outcome */
     bool keeps_future;   /* `future` is a strong reference: somebody has to be told */
@@ -69,6 +81,9 @@ void task_free(struct task *task);
 
 /* Lets go of what was to be called. Attached as for task_drop(). */
 void task_clear_call(struct task *task);
+
+/* Whether it can be cancelled while it runs: in this process, by a worker. */
+bool task_can_be_stopped(const struct task *task);
 
 /* Name of a tagged task's function for error texts. */
 const char *task_function_name(const struct task *task);

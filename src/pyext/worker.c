@@ -5,26 +5,16 @@
  * to the interpreter whose slot it holds. It parks attached to nothing. A tagged task is run,
  * published and dropped without main, unless somebody has to be told.
  */
-#include "crew.h"
+#include "worker.h"
 
+#include "../core/aside.h"
 #include "execute.h"
 #include "future.h"
-#include "interp.h"
 #include "prestart.h"
+#include "stopping.h"
+#include "target.h"
 #include "task.h"
 #include "transport.h"
-
-typedef enum { DETACHED, AT_MAIN, AT_INTERP } whereabouts;
-
-struct worker_thread {
-    struct worker base;
-    struct crew *crew;   /* held by the thread's target */
-    PyThreadState *main; /* this thread's state in the submitter's interpreter */
-    whereabouts where;
-    struct interp *entered; /* AT_INTERP: that interpreter */
-    bool at_home;           /* AT_INTERP: as its home, or as a guest */
-    unsigned generation;    /* crew_generation() when it started */
-};
 
 /* -- moving -- */
 
@@ -153,6 +143,9 @@ publish(struct worker_thread *worker, struct task *task)
         task_drop(task);
         return NULL;
     }
+    if (fstate_is_observed(&task->state)) {
+        stopping_settle(task); /* before anybody else has it, or callbacks run */
+    }
     if (fstate_is_observed_by_us(&task->state)) {
         return hand_in(worker, task);
     }
@@ -164,6 +157,7 @@ publish(struct worker_thread *worker, struct task *task)
         if (fstate_finish_quietly(&task->state)) {
             return drop(worker, task, next);
         }
+        stopping_settle(task); /* observed, or cancelled meanwhile */
         unsigned wanted = pool_stay_busy(&worker->crew->pool, &worker->base, next);
         go_main(worker);
         start_workers(worker, wanted);
@@ -284,6 +278,106 @@ make_interp(struct worker_thread *worker, bool ahead)
     return 0;
 }
 
+/* A task that nobody waits for any more has ended. */
+static struct job *
+let_go(struct worker_thread *worker, struct task *task)
+{
+    go_nowhere(worker);
+    task_drop(task);
+    return take(worker);
+}
+
+/* A task that was stopped, but not by its future, nor because its time was over. */
+static struct job *
+publish_stopped(struct worker_thread *worker, struct task *task)
+{
+    go_tell(worker);
+    future_tell_stopped(worker->crew->state, task);
+    task_drop(task);
+    return is_forked(worker) ? NULL : take(worker);
+}
+
+/* The worker was set aside, and comes back after all: its task's future has ended, and others do its work. */
+static struct job *
+come_back(struct worker_thread *worker, struct task *task)
+{
+    struct interp *interp = worker->entered;
+    stopping_settle(task); /* waits until it is aside for good */
+    worker->is_aside = true;
+    go_nowhere(worker);
+    task_drop(task);
+    if (pool_left_condemned(&worker->crew->pool, &worker->base, &interp->condemned)) {
+        interp_end(interp);
+    }
+    return NULL;
+}
+
+/* Has nothing else to do: makes an interpreter where one was taken out of use. */
+static struct job *
+refill(struct worker_thread *worker)
+{
+    struct pool *pool = &worker->crew->pool;
+    unsigned wanted = pool_stay_busy(pool, &worker->base, NULL);
+    if (wanted > 0) {
+        go_main(worker);
+        start_workers(worker, wanted);
+    }
+    if (pool_hold_empty(pool, &worker->base) && make_interp(worker, true) < 0) {
+        PyErr_Clear(); /* whoever needs one finds out, and says so */
+    }
+    return is_forked(worker) ? NULL : take(worker);
+}
+
+/* A task that could be stopped has ended. */
+static struct job *
+publish_stoppable(struct worker_thread *worker, struct task *task)
+{
+    bool stopped = task->outcome == OUTCOME_STOPPED;
+    if (stopped || task->limit > 0 || fstate_is_done(&task->state)) {
+        task->expired = stopping_settle(task) ? EXPIRED : NOT_EXPIRED;
+    }
+    if (fstate_is_done(&task->state)) {
+        return let_go(worker, task);
+    }
+    return stopped && !task->expired ? publish_stopped(worker, task) : publish(worker, task);
+}
+
+/* The same where the interruption may have broken the interpreter: nobody may use it again. */
+static struct job *
+publish_and_renew(struct worker_thread *worker, struct task *task)
+{
+    struct interp *interp = worker->entered;
+    go_nowhere(worker);
+    bool is_home = pool_condemn(&worker->crew->pool, &worker->base, &interp->condemned);
+    struct job *next = publish_stoppable(worker, task);
+    if (is_forked(worker)) {
+        return NULL;
+    }
+    if (is_home) {
+        go_nowhere(worker);
+        interp_end(interp);
+    }
+    return next == NULL ? refill(worker) : next;
+}
+
+static struct job *
+run_stoppable(struct worker_thread *worker, struct task *task)
+{
+    if (!stopping_begin(worker, task)) {
+        bool failed = PyErr_Occurred() != NULL;
+        if (failed) {
+            execute_failed(worker->entered, task);
+        }
+        stopping_settle(task);
+        return failed ? publish(worker, task) : let_go(worker, task);
+    }
+    if (execute_task(worker->entered, task, worker->target)) {
+        return come_back(worker, task);
+    }
+    return worker->target->unsound ? publish_and_renew(worker, task)
+                                   : publish_stoppable(worker, task);
+}
+
 static struct job *
 run_tagged(struct worker_thread *worker, struct task *task)
 {
@@ -300,7 +394,10 @@ run_tagged(struct worker_thread *worker, struct task *task)
         crew_raise_broken(worker->crew);
         return publish_raised(worker, task);
     }
-    execute_task(worker->entered, task);
+    if (task->interruptible) {
+        return run_stoppable(worker, task);
+    }
+    execute_task(worker->entered, task, NULL);
     return publish(worker, task);
 }
 
@@ -344,22 +441,37 @@ run(struct worker_thread *worker, struct job *job)
     return job->slotted ? run_tagged(worker, task) : run_plain(worker, task);
 }
 
+/* Ends interpreters that this worker has made and nobody may use again. */
+static void
+end_condemned(struct worker_thread *worker)
+{
+    struct interp *interp;
+    go_nowhere(worker);
+    while ((interp = pool_take_condemned(&worker->crew->pool, &worker->base)) != NULL) {
+        interp_end(interp);
+    }
+}
+
 static void
 run_all(struct worker_thread *worker)
 {
     struct job *job = take(worker);
     for (;;) {
         if (job == NULL) {
-            if (is_forked(worker)) {
+            if (is_forked(worker) || worker->is_aside) {
                 return;
             }
             go_nowhere(worker);
             job = pool_wait(&worker->crew->pool, &worker->base);
-            if (job == NULL) {
-                return;
-            }
         }
-        job = run(worker, job);
+        if (worker->base.summoned) {
+            end_condemned(worker);
+            job = job == NULL ? take(worker) : job;
+        }
+        else if (job == NULL) {
+            return;
+        }
+        job = job == NULL ? NULL : run(worker, job);
     }
 }
 
@@ -381,6 +493,14 @@ initialize_thread(struct crew *crew)
     crew_break(crew, cause);
     Py_DECREF(cause);
     return false;
+}
+
+/* At main: a task that has run for too long, and whose worker this one replaces, ends here. */
+static void
+tell_expired(struct worker_thread *worker, struct task *task)
+{
+    start_workers(worker, pool_stay_busy(&worker->crew->pool, &worker->base, NULL));
+    future_tell_expired(worker->crew->state, task);
 }
 
 /* At main, before it looks for work: tells those who wait for this thread. What they want called may
@@ -426,9 +546,14 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
     start->progress = RUNNING;
     struct crew *crew = start->crew;
     crew_set_joined(crew);
-    struct worker_thread worker = {.crew = crew, .where = AT_MAIN, .generation = crew_generation()};
+    struct worker_thread worker = {
+        .crew = crew, .thread = start->thread, .where = AT_MAIN, .generation = crew_generation()};
     pool_join(&crew->pool, &worker.base);
-    bool ready = initialize_thread(crew);
+    worker.target = stopping_add(&worker);
+    if (start->expired != NULL) {
+        tell_expired(&worker, start->expired);
+    }
+    bool ready = !is_forked(&worker) && initialize_thread(crew);
     if (!is_forked(&worker)) {
         tell_started(&worker, start, ready);
     }
@@ -443,7 +568,8 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
     }
     crew_set_joined(NULL);
     go_nowhere(&worker);
-    pool_leave(&crew->pool, &worker.base);
+    stopping_remove(worker.target);
+    (worker.is_aside ? pool_leave_aside : pool_leave)(&crew->pool, &worker.base);
     go_main(&worker);
     Py_RETURN_NONE;
 }

@@ -38,6 +38,10 @@ class Kind:
     def mark(self, function):
         return interpreter(function) if self.tagged else function
 
+    def mark_to_run_on(self, function):
+        """As mark(), for what goes on where nobody wants its result any more."""
+        return interpreter(function, interruptible=False) if self.tagged else function
+
     def need_buffersize(self, *, submit_is_ours=True):
         """Skip the test if this executor's map has no `buffersize`.
 

@@ -278,12 +278,11 @@ def test_loop_runs_while_interpreters_compute(run):
     assert run(main) is True
 
 
-@both
-def test_cancelling_a_task_that_runs(run, tag, gate):
-    """The awaiting task ends at once; what runs in the worker runs to its end."""
+def test_cancelling_a_task_that_runs(run, gate):
+    """The awaiting task ends at once; what runs in a thread runs to its end."""
 
     async def main():
-        task = asyncio.create_task(asyncio.to_thread(tag(jobs.pass_gate), *gate.args))
+        task = asyncio.create_task(asyncio.to_thread(jobs.pass_gate, *gate.args))
         while "S" not in gate.listen():
             await asyncio.sleep(0)
         task.cancel()

@@ -190,7 +190,7 @@ def test_repr(executor):
     ("name", "text"),
     [
         ("submit", "(self, fn, /, *args, **kwargs)"),
-        ("shutdown", "(self, wait=True, *, cancel_futures=False)"),
+        ("shutdown", "(self, wait=True, *, cancel_futures=False, interrupt=False)"),
     ],
 )
 def test_signatures_of_methods(name, text):
@@ -217,6 +217,7 @@ def test_signature_of_the_class():
         "initargs": (),
         "max_interpreters": None,
         "preload": (),
+        "grace": 5.0,
     }
     assert parameters["max_interpreters"].kind is inspect.Parameter.KEYWORD_ONLY
 

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import CancelledError, Future, InvalidStateError, as_completed, wait
+from functools import partial
 
 import jobs
 import pytest
@@ -132,6 +133,8 @@ def test_cancel_of_a_pending_task(pool, tag, gate, lines):
 
 @both
 def test_cancel_of_a_running_or_finished_task(executor, tag, gate):
+    if tag is interpreter:
+        tag = partial(tag, interruptible=False)
     future = executor.submit(tag(jobs.pass_gate), *gate.args, "value")
     gate.wait_started()
     assert not future.cancel()

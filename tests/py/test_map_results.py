@@ -196,7 +196,7 @@ def test_error_of_the_function(kind, gate, lines):
     error = jobs.CustomError(7, "seven")
     calls = [giving(0), giving(1), raising(error), through(gate), through(gate)]
     calls += [writing(lines, str(n)) for n in range(20)]
-    results = executor.map(kind.mark(operator.call), calls)
+    results = executor.map(kind.mark_to_run_on(operator.call), calls)
     gate.wait_started(2)
     assert next(results) == 0
     assert next(results) == 1
@@ -506,7 +506,7 @@ def test_end_in_the_middle(kind, gate, lines, end):
     """What has not started is cancelled, what runs goes on; nobody waits for it."""
     executor = kind.executor()
     calls = [giving(0), through(gate), *[writing(lines, "no")] * 20]
-    results = executor.map(kind.mark(operator.call), calls)
+    results = executor.map(kind.mark_to_run_on(operator.call), calls)
     assert next(results) == 0
     gate.wait_started()
     results = end(results)

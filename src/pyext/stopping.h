@@ -1,0 +1,46 @@
+/* stopping: tasks that are stopped while they run, because they were cancelled, have run for too long, or their
+ * executor is being shut down; and workers that are set aside because their task does not stop.
+ *
+ * The process has one watch (core/watch) for that, over the targets of all interpreters. Its thread is attached
+ * to nothing but while it starts a worker in the place of another.
+ */
+#ifndef AIOINTERP_STOPPING_H
+#define AIOINTERP_STOPPING_H
+
+#include "crew.h"
+#include "target.h"
+#include "task.h"
+
+struct worker_thread;
+
+/* Once in the process. 0 or an errno value. */
+int stopping_init(void);
+
+/* A worker comes (its own thread; NULL: out of memory), and goes. */
+struct target *stopping_add(struct worker_thread *worker);
+void stopping_remove(struct target *target);
+
+/* The worker, attached to the interpreter that it has entered, begins a task there. False: do not run it; with an
+ * exception: it has a limit that nobody could see to; or else it was cancelled. */
+bool stopping_begin(struct worker_thread *worker, struct task *task);
+/* Nobody can stop the task any more. Before it can be ended by anybody but the worker, and before the worker goes on to
+ * another one. Whether its time was over, when this is the first call for it. */
+bool stopping_settle(struct task *task);
+
+/* Before an interpreter ends: nobody is about to knock there any more. Nobody is in it. */
+void stopping_pass(void);
+
+/* The task was cancelled while it ran: it shall stop. Attached or not. */
+void stopping_ask(struct task *task);
+/* Whatever runs in the crew's interpreters shall stop. */
+void stopping_ask_crew(struct crew *crew);
+
+/* At exit, when no worker is left. Detached. */
+void stopping_end(void);
+
+/* -- fork: as the locks of the pools -- */
+void stopping_before_fork(void);
+void stopping_after_fork_in_parent(void);
+void stopping_after_fork_in_child(void);
+
+#endif

@@ -1,0 +1,58 @@
+/* target: what may be interrupted of what a worker does, at this moment.
+ *
+ * A worker opens its target when it begins a task in an interpreter, with the task's number, and closes it when
+ * the function has returned. Somebody who wants that task to stop knocks, on any thread and without a GIL; what
+ * he left is done in the interpreter, between two bytecodes of whatever runs there, and only if that is the task
+ * he meant: `aiointerpreters.Interrupted` is raised in the task. So no other task can be hit, neither the one before nor
+ * the one after (cf. CPython gh-139622).
+ *
+ * While the task is in a `finally` or an `except` that the interruption has reached, it is left alone. A task that has
+ * swallowed it gets it again, with the next knock.
+ */
+#ifndef AIOINTERP_TARGET_H
+#define AIOINTERP_TARGET_H
+
+#include "../core/watch.h"
+#include "state.h"
+
+#include <stdatomic.h>
+
+struct target {
+    struct watched watched;  /* core/watch */
+    atomic_uint refs;        /* the worker's, and a knock's that is on its way */
+    void *worker;            /* constant; not to be used by what may outlive it */
+    unsigned long thread;    /* constant: ident of the worker's thread */
+    atomic_bool knocking;    /* a knock is on its way; relaxed, it only saves others */
+    _Atomic uint64_t wanted; /* what the last knock was for; stored before the call is queued */
+    /* Where the task is; NULL: there is none that may be interrupted. Written attached to that interpreter: so whoever
+     * is attached to one and finds it here is alone with what follows. */
+    _Atomic(PyInterpreterState *) inside;
+
+    /* Whose turn it is to say how the task goes on. INSIDE → OUTSIDE by the worker, INSIDE → ASIDE by the watch. */
+    enum { TARGET_OUTSIDE, TARGET_INSIDE, TARGET_ASIDE } _Atomic phase;
+
+    /* The GIL of the interpreter that it is inside. */
+    uint64_t number;     /* of the task */
+    PyObject *exception; /* the type to raise; borrowed from the state */
+    bool raised;         /* it was raised in this task */
+    bool sent;           /* ... by way of another thread, and may not have arrived yet */
+    bool unsound;        /* the interpreter was interrupted where that may have broken it */
+};
+
+/* In the worker's thread. NULL: out of memory. */
+struct target *target_new(void *worker);
+/* Gives the worker's reference back. Any thread. */
+void target_drop(struct target *target);
+
+/* Attached to the interpreter of `state`: a task begins there. `number` is not 0. */
+void target_open(struct target *target, struct state *state, uint64_t number);
+/* Attached as before: it has ended, nothing will be raised in it any more. True: the worker was set aside meanwhile. */
+bool target_close(struct target *target);
+
+/* Detached; at most one thread of a process at a time, and no interpreter ends meanwhile. Nothing happens if it was asked before and did not get round to it yet. */
+void target_knock(struct target *target, uint64_t number);
+
+/* Makes the type Interrupted for this interpreter. 0, or -1 with an exception. */
+int target_register_types(struct state *state);
+
+#endif
