@@ -5,7 +5,8 @@ builds on the C accelerator alone, because importing `pickle` costs 30 ms in a f
 and `cloudpickle` 139 ms; cloudpickle is imported when a value needs it, which is when it refers to
 something of `__main__` or to something that has no importable name.
 
-A `memoryview` travels beside the pickle as itself: the receiver is lent its memory.
+A `memoryview` travels beside the pickle as itself: the receiver is lent its memory, or handed it if
+it is a result's. So does the memory of large out-of-band buffers (`PickleBuffer`).
 """
 
 import sys
@@ -17,6 +18,9 @@ from copyreg import dispatch_table as _registered
 
 # A name of the main module means another module, or none, in another interpreter.
 MAIN_MODULES = ("__main__", "__mp_main__")
+
+# Bytes: a smaller out-of-band buffer is copied into the pickle, which costs less than lending it.
+SMALLEST_LENT = 4096
 
 # How a pickle of protocol 5 begins a short string: its opcode and its length in bytes.
 _MAIN_MARKS = tuple(b"\x8c" + bytes([len(name)]) + name.encode() for name in MAIN_MODULES)
@@ -53,10 +57,12 @@ class Parts:
         return table
 
     def take_buffer(self, buffer: PickleBuffer) -> bool:
-        """Say whether the pickler is to keep `buffer` in band: all but lent views."""
+        """Say whether the pickler is to keep `buffer` in band: if it is small and no view."""
         _, view = self._lent.get(id(buffer), (None, None))
         if view is None:
-            return True
+            view = memoryview(buffer)
+            if self._in_band or view.nbytes < SMALLEST_LENT:
+                return True
         self.buffers.append(view)
         return False
 

@@ -45,7 +45,7 @@ typedef enum {
     WIRE_FROZENSET, /* `count` items follow */
     WIRE_REF,       /* `index`: the index-th container of this message, counted from 0 as begun */
     WIRE_PICKLE,    /* pickle protocol 5 bytes; `count` out-of-band buffers are WIRE_LOANs that
-                       follow it */
+                       follow it, the first one the pickle if there are no bytes here */
     WIRE_LOAN,      /* `index` of a loan that travels beside the message */
     WIRE_LAST_TAG = WIRE_LOAN
 } wire_tag;

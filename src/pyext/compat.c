@@ -93,6 +93,148 @@ compat_end_by_interrupt(void)
     PyRun_SimpleString("raise KeyboardInterrupt"); /* which notes that, as for a main program */
 }
 
+/* -- memory that changes interpreters -- */
+
+PyAPI_FUNC(const char *) _PyMem_GetCurrentAllocatorName(void);
+
+bool
+compat_memory_moves(void)
+{
+#if defined(Py_GIL_DISABLED) || defined(Py_TRACE_REFS)
+    return false;
+#else
+    const char *name = _PyMem_GetCurrentAllocatorName();
+    return name != NULL && (strcmp(name, "pymalloc") == 0 || strcmp(name, "malloc") == 0);
+#endif
+}
+
+bool
+compat_object_moves(PyObject *object)
+{
+    if (Py_REFCNT(object) != 1) {
+        return false;
+    }
+    if (PyBytes_CheckExact(object)) {
+        return PyBytes_GET_SIZE(object) >= COMPAT_MOVABLE;
+    }
+    /* A UTF-8 form that is cached beside the object is a block of its own. */
+    return PyUnicode_IS_COMPACT(object) && !PyUnicode_CHECK_INTERNED(object) &&
+           (PyUnicode_IS_ASCII(object) || ((PyCompactUnicodeObject *)object)->utf8 == NULL) &&
+           PyUnicode_GET_LENGTH(object) * PyUnicode_KIND(object) >= COMPAT_MOVABLE;
+}
+
+bool
+compat_disown_block(void)
+{
+    void *stand_in =
+        PyMem_RawMalloc(1); /* in no arena: counted, and freed, as a block of malloc's */
+    PyMem_Free(stand_in);
+    return stand_in != NULL;
+}
+
+void
+compat_adopt_block(void)
+{
+    void *stand_in = PyMem_Malloc(COMPAT_MOVABLE); /* counted as a block of malloc's, which it is */
+    PyMem_RawFree(stand_in);
+}
+
+/* The beginning of an array.array (arraymodule.c; the same from 3.13 to 3.15). */
+struct array_object {
+    PyObject_VAR_HEAD char *items;
+    Py_ssize_t allocated;
+};
+
+static bool
+is_array(PyObject *object)
+{
+    return strcmp(Py_TYPE(object)->tp_name, "array.array") == 0 &&
+           PyType_HasFeature(Py_TYPE(object), Py_TPFLAGS_IMMUTABLETYPE);
+}
+
+bool
+compat_memory_is_alone(PyObject *memoryview, struct compat_memory *memory)
+{
+    const PyMemoryViewObject *view = (const PyMemoryViewObject *)memoryview;
+    if (Py_REFCNT(memoryview) != 1 || view->exports != 0 || view->mbuf->exports != 1 ||
+        Py_REFCNT(view->mbuf) != 1) {
+        return false;
+    }
+    const Py_buffer *buffer = &view->mbuf->master;
+    if (buffer->obj == NULL || buffer->len < COMPAT_MOVABLE || Py_REFCNT(buffer->obj) != 1) {
+        return false;
+    }
+    *memory = (struct compat_memory){buffer->obj, buffer->buf, buffer->len};
+    if (PyBytes_CheckExact(buffer->obj)) {
+        return buffer->buf == PyBytes_AS_STRING(buffer->obj);
+    }
+    if (PyByteArray_CheckExact(buffer->obj)) {
+        return buffer->buf == PyByteArray_AS_STRING(buffer->obj);
+    }
+    return is_array(buffer->obj) && ((struct array_object *)buffer->obj)->items == buffer->buf &&
+           Py_SIZE(buffer->obj) * buffer->itemsize == buffer->len;
+}
+
+#if PY_VERSION_HEX >= 0x030F0000
+/* A bytearray keeps its memory in a bytes object. */
+static void *
+take_from_bytearray(struct compat_memory *memory)
+{
+    PyObject *bytes = PyObject_CallMethod(memory->owner, "take_bytes", NULL);
+    Py_DECREF(memory->owner);
+    if (bytes == NULL || !compat_object_moves(bytes) || !compat_disown_block()) {
+        Py_XDECREF(bytes);
+        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+    }
+    memory->start = PyBytes_AS_STRING(bytes);
+    return bytes;
+}
+#else
+static void *
+take_from_bytearray(struct compat_memory *memory)
+{
+    PyByteArrayObject *owner = (PyByteArrayObject *)memory->owner;
+    void *block = compat_disown_block() ? owner->ob_bytes : NULL;
+    if (block != NULL) {
+        owner->ob_bytes = owner->ob_start = NULL;
+        owner->ob_alloc = 0;
+        Py_SET_SIZE(owner, 0);
+    }
+    Py_DECREF(owner);
+    return block != NULL ? block : PyErr_NoMemory();
+}
+#endif
+
+static void *
+take_from_array(struct compat_memory *memory)
+{
+    struct array_object *owner = (struct array_object *)memory->owner;
+    void *block = compat_disown_block() ? owner->items : NULL;
+    if (block != NULL) {
+        owner->items = NULL;
+        owner->allocated = 0;
+        Py_SET_SIZE(owner, 0);
+    }
+    Py_DECREF(owner);
+    return block != NULL ? block : PyErr_NoMemory();
+}
+
+void *
+compat_take_memory(struct compat_memory *memory)
+{
+    if (PyByteArray_CheckExact(memory->owner)) {
+        return take_from_bytearray(memory);
+    }
+    if (is_array(memory->owner)) {
+        return take_from_array(memory);
+    }
+    if (compat_disown_block()) {
+        return memory->owner; /* a bytes */
+    }
+    Py_DECREF(memory->owner);
+    return PyErr_NoMemory();
+}
+
 /* -- fork -- */
 
 /* The beginning of CPython's description of its own layout for debuggers, the first member of

@@ -47,4 +47,40 @@ void compat_end_by_interrupt(void);
  * the one that is known, or the platform refuses, and nothing was done. */
 bool compat_guard_fork(void);
 
+/* -- memory that changes interpreters --
+ *
+ * CPython's allocators take a request of more than 512 bytes to malloc, whichever interpreter asks, and
+ * each interpreter counts how many of these blocks are its own: one that ends with any left keeps all
+ * its arenas (megabytes). So a block can change interpreters if both are told. */
+
+/* Bytes, that an object or a block has at least, if it is to move. */
+enum { COMPAT_MOVABLE = 4096 };
+
+/* Whether memory may move at all: not where the allocators were replaced or are watched (debug hooks,
+ * tracemalloc, mimalloc). Any thread that is attached. */
+bool compat_memory_moves(void);
+
+/* Whether an exact bytes or str is one block, which nothing else of its interpreter refers to but one
+ * reference. */
+bool compat_object_moves(PyObject *object);
+/* The attached interpreter gives such an object away, or a block. It belongs to none until another adopts
+ * it, or PyMem_RawFree() frees it, attached to anything or nothing. False: there was no memory. */
+bool compat_disown_block(void);
+/* The attached interpreter has taken over one that was given away. */
+void compat_adopt_block(void);
+
+/* The memory under a memoryview. */
+struct compat_memory {
+    PyObject *owner; /* borrowed: an exact bytes, bytearray or array.array */
+    char *start;
+    Py_ssize_t size; /* bytes */
+};
+/* Whether the caller's one reference to a memoryview is all that keeps the memory, and the memory can be
+ * taken out of its owner. */
+bool compat_memory_is_alone(PyObject *memoryview, struct compat_memory *memory);
+/* Takes the memory, whose view is gone, and the owner, of which the caller has the only reference. Gives
+ * the block, for PyMem_RawFree(), and in memory->start where its contents lie now. NULL with an exception;
+ * the owner is gone then, too. */
+void *compat_take_memory(struct compat_memory *memory);
+
 #endif

@@ -1,7 +1,7 @@
 /* The receiving half of transport. */
 #include "transport.h"
 
-#include "exporter.h"
+#include "handover.h"
 #include "lending.h"
 
 #include <string.h>
@@ -90,14 +90,14 @@ view_at(struct decoder *decoder, size_t index)
     return decoder->message->views[index];
 }
 
-static struct view *
-copy_view(const struct view *view)
+static PyObject *
+receive_copy(struct decoder *decoder, const struct view *view)
 {
     struct view *copy = view_copy(view);
     if (copy == NULL) {
-        PyErr_NoMemory();
+        return PyErr_NoMemory();
     }
-    return copy;
+    return lending_receive(decoder->state, copy);
 }
 
 static PyObject *
@@ -110,8 +110,10 @@ decode_loan(struct decoder *decoder, const struct wire_item *item)
     if (view->kind == VIEW_BYTES || view->kind == VIEW_STR) {
         return lending_read_block(view);
     }
-    struct view *copy = copy_view(view);
-    return copy == NULL ? NULL : lending_receive(decoder->state, copy);
+    if (view->kind == VIEW_OBJECT) {
+        return handover_take(view);
+    }
+    return receive_copy(decoder, view);
 }
 
 /* A view of a message's bytes must not outlive it, in a traceback say. Steals it; keeps the exception
@@ -127,34 +129,65 @@ release_memoryview(PyObject *memoryview)
     PyErr_SetRaisedException(error);
 }
 
+/* The view that comes next in the message, borrowed. */
+static const struct view *
+next_view(struct decoder *decoder)
+{
+    struct wire_item loan;
+    if (next_item(decoder, &loan) < 0) {
+        return NULL;
+    }
+    if (loan.tag != WIRE_LOAN) {
+        damaged();
+        return NULL;
+    }
+    return view_at(decoder, loan.index);
+}
+
+/* A memoryview of the pickle, which lies in the message or beside it. */
+static PyObject *
+pickle_data(struct decoder *decoder, const struct wire_item *pickle, size_t *buffers)
+{
+    const void *bytes = pickle->bytes;
+    size_t size = pickle->size;
+    *buffers = pickle->count;
+    if (size == 0 && pickle->count > 0) {
+        const struct view *view = next_view(decoder);
+        if (view == NULL) {
+            return NULL;
+        }
+        bytes = view->memory;
+        size = (size_t)view->size;
+        *buffers -= 1;
+    }
+    return PyMemoryView_FromMemory((char *)bytes, (Py_ssize_t)size, PyBUF_READ);
+}
+
+static PyObject *
+receive_buffers(struct decoder *decoder, size_t count)
+{
+    PyObject *buffers = PyList_New(0);
+    for (size_t i = 0; buffers != NULL && i < count; i++) {
+        const struct view *view = next_view(decoder);
+        PyObject *memoryview = view == NULL ? NULL : receive_copy(decoder, view);
+        if (memoryview == NULL || PyList_Append(buffers, memoryview) < 0) {
+            Py_CLEAR(buffers);
+        }
+        Py_XDECREF(memoryview);
+    }
+    return buffers;
+}
+
 static PyObject *
 decode_pickle(struct decoder *decoder, const struct wire_item *pickle)
 {
+    size_t count;
     PyObject *value = NULL;
-    PyObject *buffers = PyList_New(0);
-    PyObject *data =
-        PyMemoryView_FromMemory((char *)pickle->bytes, (Py_ssize_t)pickle->size, PyBUF_READ);
-    for (size_t i = 0; buffers != NULL && i < pickle->count; i++) {
-        struct wire_item loan;
-        if (next_item(decoder, &loan) < 0 || loan.tag != WIRE_LOAN) {
-            goto done;
-        }
-        const struct view *lent = view_at(decoder, loan.index);
-        struct view *view = lent == NULL ? NULL : copy_view(lent);
-        PyObject *exporter = view == NULL ? NULL : exporter_new(decoder->state, view);
-        if (exporter == NULL || PyList_Append(buffers, exporter) < 0) {
-            Py_XDECREF(exporter);
-            goto done;
-        }
-        Py_DECREF(exporter);
-    }
-    if (buffers != NULL && data != NULL) {
+    PyObject *data = pickle_data(decoder, pickle, &count);
+    PyObject *buffers = data == NULL ? NULL : receive_buffers(decoder, count);
+    if (buffers != NULL) {
         PyObject *args[] = {data, buffers};
         value = state_call("_pickling", "loads", args, 2);
-    }
-done:
-    if (value == NULL && !PyErr_Occurred()) {
-        damaged();
     }
     Py_XDECREF(buffers);
     release_memoryview(data);
@@ -322,6 +355,7 @@ transport_decode_value(struct state *state, const struct message *message)
     struct decoder decoder;
     decoder_init(&decoder, state, message);
     PyObject *value = decode_next(&decoder);
+    handover_settle(message);
     decoder_free(&decoder);
     return value;
 }

@@ -1,6 +1,7 @@
 /* The sending half of transport. */
 #include "transport.h"
 
+#include "handover.h"
 #include "lending.h"
 
 #include <string.h>
@@ -18,20 +19,23 @@ struct memo_entry {
 struct encoder {
     struct state *state;
     struct message *message;
-    size_t depth;            /* containers around the value at hand */
-    size_t containers;       /* begun so far */
-    struct memo_entry *memo; /* `memo_size` places, a power of two */
+    struct handover *handover; /* of a worker's result; NULL: what is large is lent */
+    size_t depth;              /* containers around the value at hand */
+    size_t containers;         /* begun so far */
+    struct memo_entry *memo;   /* `memo_size` places, a power of two */
     size_t memo_size;
     size_t memo_count;
     struct memo_entry memo_room[MEMO_ROOM];
 };
 
 static void
-encoder_init(struct encoder *encoder, struct state *state, struct message *message)
+encoder_init(struct encoder *encoder, struct state *state, struct message *message,
+             struct handover *handover)
 {
     memset(encoder, 0, sizeof(*encoder));
     encoder->state = state;
     encoder->message = message;
+    encoder->handover = handover;
     encoder->memo = encoder->memo_room;
     encoder->memo_size = MEMO_ROOM;
 }
@@ -128,19 +132,74 @@ encode_view(struct encoder *encoder, struct view *view)
 }
 
 static encoded
-encode_bytes(struct encoder *encoder, PyObject *value)
+encode_noted(struct encoder *encoder, PyObject *value, bool shared)
+{
+    ptrdiff_t index = handover_note(encoder->handover, encoder->message, value, shared);
+    return index < 0 ? FAILED : check(wire_put_loan(&encoder->message->bytes, (size_t)index));
+}
+
+/* A large bytes or str. */
+static encoded
+encode_block(struct encoder *encoder, PyObject *value, bool shared)
+{
+    return encoder->handover != NULL
+               ? encode_noted(encoder, value, shared)
+               : encode_view(encoder, lending_lend_block(encoder->state, value));
+}
+
+static encoded
+encode_memory(struct encoder *encoder, PyObject *memoryview, bool shared)
+{
+    if (encoder->handover == NULL) {
+        return encode_view(encoder, lending_lend(encoder->state, memoryview));
+    }
+    struct view *view;
+    int lent = lending_lend_again(encoder->state, memoryview, &view);
+    if (lent == 0) {
+        return encode_noted(encoder, memoryview, shared);
+    }
+    return lent < 0 ? FAILED : encode_view(encoder, view);
+}
+
+/* Whether an exception of an exporter's leaves it to pickle. */
+static bool
+exporter_refuses(void)
+{
+    return PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError);
+}
+
+/* An exporter of memory, as a memoryview. */
+static encoded
+encode_exporter(struct encoder *encoder, PyObject *value)
+{
+    PyObject *memoryview;
+    int exports = lending_view_of(value, &memoryview);
+    if (exports < 0 && exporter_refuses()) {
+        PyErr_Clear();
+        exports = 0;
+    }
+    if (exports <= 0) {
+        return exports < 0 ? FAILED : NOT_NATIVE;
+    }
+    encoded result = encode_memory(encoder, memoryview, false);
+    Py_DECREF(memoryview);
+    return result;
+}
+
+static encoded
+encode_bytes(struct encoder *encoder, PyObject *value, bool shared)
 {
     if (lending_is_block(value)) {
-        return encode_view(encoder, lending_lend_block(encoder->state, value));
+        return encode_block(encoder, value, shared);
     }
     return check(wire_put_bytes(&encoder->message->bytes, PyBytes_AS_STRING(value),
                                 (size_t)PyBytes_GET_SIZE(value)));
 }
 
 static encoded
-encode_text(struct encoder *encoder, PyObject *value)
+encode_text(struct encoder *encoder, PyObject *value, bool shared)
 {
-    return lending_is_block(value) ? encode_view(encoder, lending_lend_block(encoder->state, value))
+    return lending_is_block(value) ? encode_block(encoder, value, shared)
                                    : encode_str(&encoder->message->bytes, value);
 }
 
@@ -271,8 +330,8 @@ encode_container(struct encoder *encoder, PyObject *value, bool shared)
     return result;
 }
 
-/* One value. Runs no Python code, so that what it walks stays as it is; but for a queue, which is
- * lent only where the caller holds it, at the top. */
+/* One value. Runs no Python code, so that what it walks stays as it is; but for a queue, and another
+ * exporter of memory, which are lent only where the caller holds them, at the top. */
 static encoded
 encode_item(struct encoder *encoder, PyObject *value, bool shared)
 {
@@ -281,7 +340,7 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
         return encode_int(out, value);
     }
     if (PyUnicode_CheckExact(value)) {
-        return encode_text(encoder, value);
+        return encode_text(encoder, value, shared);
     }
     if (PyFloat_CheckExact(value)) {
         return check(wire_put_float(out, PyFloat_AS_DOUBLE(value)));
@@ -293,10 +352,10 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
         return check(wire_put_bool(out, value == Py_True));
     }
     if (PyBytes_CheckExact(value)) {
-        return encode_bytes(encoder, value);
+        return encode_bytes(encoder, value, shared);
     }
     if (PyMemoryView_Check(value)) {
-        return encode_view(encoder, lending_lend(encoder->state, value));
+        return encode_memory(encoder, value, shared);
     }
     if (PyComplex_CheckExact(value)) {
         return check(
@@ -305,27 +364,23 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
     if (encoder->depth == 0 && lending_is_queue(value)) {
         return encode_view(encoder, lending_lend_queue(encoder->state, value));
     }
-    return encode_container(encoder, value, shared);
+    encoded result = encode_container(encoder, value, shared);
+    return result == NOT_NATIVE && encoder->depth == 0 ? encode_exporter(encoder, value) : result;
 }
 
 /* -- by pickle -- */
 
 static int
-add_pickle_buffers(struct state *state, struct message *message, PyObject *buffers)
+status(encoded result)
+{
+    return result == ENCODED ? 0 : -1;
+}
+
+static int
+add_pickle_buffers(struct encoder *encoder, PyObject *buffers)
 {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(buffers); i++) {
-        PyObject *memoryview = PyMemoryView_FromObject(PyList_GET_ITEM(buffers, i));
-        if (memoryview == NULL) {
-            return -1;
-        }
-        struct view *view = lending_lend(state, memoryview);
-        Py_DECREF(memoryview);
-        if (view == NULL) {
-            return -1;
-        }
-        ptrdiff_t index = message_add_view(message, view);
-        if (index < 0 || wire_put_loan(&message->bytes, (size_t)index) < 0) {
-            PyErr_NoMemory();
+        if (encode_memory(encoder, PyList_GET_ITEM(buffers, i), true) != ENCODED) {
             return -1;
         }
     }
@@ -349,30 +404,51 @@ add_keepalive(struct state *state, struct message *message, PyObject *objects)
     return 0;
 }
 
+/* The pickle itself: in the message, or beside it as the first of its buffers. */
 static int
-encode_pickle(struct state *state, struct message *message, PyObject *value)
+add_pickle(struct encoder *encoder, PyObject *bytes, size_t buffers)
+{
+    struct wire_buffer *out = &encoder->message->bytes;
+    if (!lending_is_block(bytes)) {
+        return status(check(wire_put_pickle(out, PyBytes_AS_STRING(bytes),
+                                            (size_t)PyBytes_GET_SIZE(bytes), buffers)));
+    }
+    if (wire_put_pickle(out, "", 0, 1 + buffers) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return status(encode_block(encoder, bytes, false));
+}
+
+static int
+add_pickled(struct encoder *encoder, PyObject *pickled)
+{
+    PyObject *bytes, *buffers, *kept;
+    if (!PyArg_ParseTuple(pickled, "SO!O!", &bytes, &PyList_Type, &buffers, &PyList_Type, &kept)) {
+        return -1;
+    }
+    if (add_pickle(encoder, bytes, (size_t)PyList_GET_SIZE(buffers)) < 0 ||
+        add_pickle_buffers(encoder, buffers) < 0) {
+        return -1;
+    }
+    return add_keepalive(encoder->state, encoder->message, kept);
+}
+
+/* What was encoded before is thrown away. */
+static int
+encode_pickle(struct state *state, struct message *message, struct handover *handover,
+              PyObject *value)
 {
     message_reset(message);
     PyObject *pickled =
-        state_call("_pickling", state->is_main ? "dumps" : "dumps_result", &value, 1);
+        state_call("_pickling", handover == NULL ? "dumps" : "dumps_result", &value, 1);
     if (pickled == NULL) {
         return -1;
     }
-    int result = -1;
-    PyObject *bytes, *buffers, *kept;
-    if (!PyArg_ParseTuple(pickled, "SO!O!", &bytes, &PyList_Type, &buffers, &PyList_Type, &kept)) {
-        goto done;
-    }
-    if (wire_put_pickle(&message->bytes, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes),
-                        (size_t)PyList_GET_SIZE(buffers)) < 0) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    if (add_pickle_buffers(state, message, buffers) == 0 &&
-        add_keepalive(state, message, kept) == 0) {
-        result = 0;
-    }
-done:
+    struct encoder encoder;
+    encoder_init(&encoder, state, message, handover);
+    int result = add_pickled(&encoder, pickled);
+    encoder_free(&encoder);
     Py_DECREF(pickled);
     if (result < 0) {
         message_reset(message);
@@ -382,21 +458,51 @@ done:
 
 /* -- values, calls -- */
 
+static encoded
+encode_native(struct state *state, struct message *message, struct handover *handover,
+              PyObject *value)
+{
+    struct encoder encoder;
+    encoder_init(&encoder, state, message, handover);
+    encoded result = encode_item(&encoder, value, true);
+    encoder_free(&encoder);
+    if (result == FAILED) {
+        message_reset(message);
+    }
+    return result;
+}
+
 int
 transport_encode_value(struct state *state, struct message *message, PyObject *value)
 {
-    struct encoder encoder;
-    encoder_init(&encoder, state, message);
-    encoded result = encode_item(&encoder, value, true);
-    encoder_free(&encoder);
-    if (result == NOT_NATIVE) {
-        return encode_pickle(state, message, value);
+    encoded result = encode_native(state, message, NULL, value);
+    return result == NOT_NATIVE ? encode_pickle(state, message, NULL, value) : status(result);
+}
+
+int
+transport_encode_result(struct state *state, struct message *message, PyObject **value)
+{
+    struct handover handover;
+    handover_init(&handover);
+    encoded native = encode_native(state, message, &handover, *value);
+    int result = status(native);
+    if (native == ENCODED) {
+        Py_CLEAR(*value); /* what only the notes hold from here on can move */
     }
-    if (result == FAILED) {
+    else if (native == NOT_NATIVE) {
+        handover_free(&handover);
+        result = encode_pickle(state, message, &handover, *value);
+    }
+    /* What was pickled is let go afterwards: its destructors may write to the memory. */
+    if (result == 0 && handover_commit(&handover, message) < 0) {
         message_reset(message);
-        return -1;
+        result = -1;
     }
-    return 0;
+    handover_free(&handover);
+    if (result == 0) {
+        Py_CLEAR(*value);
+    }
+    return result;
 }
 
 static size_t
@@ -430,12 +536,23 @@ encode_native_call(struct encoder *encoder, const struct call_values *call)
     return result;
 }
 
+/* The arguments as they are pickled: exporters of memory as memoryviews. */
 static PyObject *
 tuple_of(PyObject *const *values, size_t count)
 {
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; tuple != NULL && i < count; i++) {
-        PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, Py_NewRef(values[i]));
+        PyObject *memoryview;
+        int exports = lending_view_of(values[i], &memoryview);
+        if (exports < 0 && exporter_refuses()) {
+            PyErr_Clear();
+            exports = 0;
+        }
+        if (exports < 0) {
+            Py_CLEAR(tuple);
+            break;
+        }
+        PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, exports > 0 ? memoryview : Py_NewRef(values[i]));
     }
     return tuple;
 }
@@ -453,9 +570,23 @@ encode_pickled_call(struct state *state, struct message *message, const struct c
     if (whole == NULL) {
         return -1;
     }
-    int result = encode_pickle(state, message, whole);
+    int result = encode_pickle(state, message, NULL, whole);
     Py_DECREF(whole);
     return result;
+}
+
+/* What an exporter says of itself, that it is closed say, tells more than that it cannot be pickled. */
+static void
+prefer_exporters_error(PyObject *value)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *memoryview = NULL;
+    if (lending_view_of(value, &memoryview) < 0) {
+        Py_DECREF(error);
+        return;
+    }
+    Py_XDECREF(memoryview);
+    PyErr_SetRaisedException(error);
 }
 
 /* Tries value by value, to say which one refused, with the error of that one. The error of the
@@ -476,6 +607,7 @@ blame_value(struct state *state, const struct call_values *call, const char *fun
     for (size_t i = 0; i < total && !PyErr_Occurred(); i++) {
         message_reset(&scratch);
         if (transport_encode_value(state, &scratch, call->values[i]) < 0) {
+            prefer_exporters_error(call->values[i]);
             PyObject *cause = PyErr_GetRaisedException();
             PyObject *position =
                 i < call->count
@@ -517,7 +649,7 @@ transport_encode_call(struct state *state, struct message *message, const struct
                       const char *function, const struct python_guard *guard)
 {
     struct encoder encoder;
-    encoder_init(&encoder, state, message);
+    encoder_init(&encoder, state, message, NULL);
     encoded result = encode_native_call(&encoder, call);
     encoder_free(&encoder);
     if (result == ENCODED) {
@@ -532,82 +664,4 @@ transport_encode_call(struct state *state, struct message *message, const struct
     }
     blame_value(state, call, function);
     return -1;
-}
-
-/* -- errors -- */
-
-void
-transport_raise_send_error(const char *role, const char *function, PyObject *position,
-                           PyObject *value)
-{
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) {
-        return; /* a Ctrl-C in between stays what it is */
-    }
-    PyObject *cause = PyErr_GetRaisedException();
-    PyObject *role_object = PyUnicode_FromString(role);
-    PyObject *name = PyUnicode_DecodeUTF8(function, (Py_ssize_t)strlen(function), "replace");
-    PyObject *type_name =
-        value != NULL ? PyType_GetFullyQualifiedName(Py_TYPE(value)) : PyUnicode_FromString("");
-    PyObject *error = NULL;
-    if (role_object != NULL && name != NULL && type_name != NULL) {
-        PyObject *args[] = {role_object, name, position, type_name,
-                            cause != NULL ? cause : Py_None};
-        error = state_call("_errors", "send_error", args, 5);
-    }
-    Py_XDECREF(role_object);
-    Py_XDECREF(name);
-    Py_XDECREF(type_name);
-    if (error != NULL) {
-        PyErr_SetRaisedException(error);
-    }
-    else if (cause != NULL && !PyErr_Occurred()) {
-        PyErr_SetRaisedException(Py_NewRef(cause));
-    }
-    Py_XDECREF(cause);
-}
-
-static void
-put_text(struct wire_buffer *out, PyObject *text)
-{
-    if (text == NULL || !PyUnicode_Check(text)) {
-        PyErr_Clear();
-        wire_put_str(out, 1, "?", 1);
-        return;
-    }
-    encode_str(out, text);
-    PyErr_Clear();
-}
-
-/* Without any of our Python rooms: the type's name and the text of the exception. */
-static void
-encode_bare_error(struct message *message, PyObject *exception)
-{
-    PyObject *name = PyType_GetFullyQualifiedName(Py_TYPE(exception));
-    put_text(&message->bytes, name);
-    PyObject *text = PyObject_Str(exception);
-    put_text(&message->bytes, text);
-    Py_XDECREF(name);
-    Py_XDECREF(text);
-}
-
-void
-transport_encode_error(struct state *state, struct message *message, PyObject *exception,
-                       const char *function)
-{
-    (void)state;
-    message_reset(message);
-    PyObject *name = PyUnicode_DecodeUTF8(function, (Py_ssize_t)strlen(function), "replace");
-    PyObject *args[] = {exception, name};
-    PyObject *encoded_error = name != NULL ? state_call("_worker", "encode_error", args, 2) : NULL;
-    Py_XDECREF(name);
-    PyObject *bytes, *text;
-    if (encoded_error == NULL || !PyArg_ParseTuple(encoded_error, "SU", &bytes, &text)) {
-        PyErr_Clear();
-        encode_bare_error(message, exception);
-    }
-    else if (wire_put_pickle(&message->bytes, PyBytes_AS_STRING(bytes),
-                             (size_t)PyBytes_GET_SIZE(bytes), 0) == 0) {
-        put_text(&message->bytes, text);
-    }
-    Py_XDECREF(encoded_error);
 }

@@ -87,16 +87,22 @@ execute_task(struct interp *interp, struct task *task, struct target *target)
     struct message *message = &task->tagged.message;
     struct called called = {NULL, NULL, NULL};
     PyObject *value = call(interp, func, message, &called);
+    task->outcome = OUTCOME_ENCODED_ERROR;
     if (value != NULL) {
         message_reset(message);
-        if (transport_encode_value(interp->state, message, value) < 0) {
+        if (transport_encode_result(interp->state, message, &value) == 0) {
+            task->outcome = OUTCOME_ENCODED_VALUE;
+        }
+        else {
             transport_raise_send_error("result", name_of(&called, func), Py_None, value);
-            Py_CLEAR(value);
         }
     }
     bool aside = target != NULL && target_close(target);
-    task->outcome = value != NULL ? OUTCOME_ENCODED_VALUE : outcome_of_error(interp);
-    if (task->outcome == OUTCOME_ENCODED_ERROR || (value == NULL && task->limit > 0)) {
+    if (task->outcome == OUTCOME_ENCODED_ERROR) {
+        task->outcome = outcome_of_error(interp);
+    }
+    if (task->outcome == OUTCOME_ENCODED_ERROR ||
+        (task->outcome == OUTCOME_STOPPED && task->limit > 0)) {
         encode_raised(interp, message, name_of(&called, func));
     }
     Py_XDECREF(value);

@@ -1,6 +1,5 @@
 #include "lending.h"
 
-#include "../core/blob.h"
 #include "exporter.h"
 
 #include <string.h>
@@ -8,14 +7,10 @@
 /* What is lent, released by the owner only. */
 struct lent {
     struct loan loan;
-    enum { LENT_BUFFER, LENT_QUEUE, LENT_BLOCK } kind;
-    PyObject *object; /* the queue; or the bytes or str of a block, NULL once it was moved */
+    enum { LENT_BUFFER, LENT_OBJECT } kind;
     union {
         Py_buffer buffer;
-        struct {
-            struct list node; /* in the owner's state->lent_blocks */
-            struct blob blob;
-        } block;
+        PyObject *object; /* a queue, a bytes, a str */
     };
 };
 
@@ -24,11 +19,7 @@ struct lent {
 static void
 orphaned(struct loan *loan)
 {
-    struct lent *lent = (struct lent *)loan;
-    if (lent->kind == LENT_BLOCK) {
-        blob_destroy(&lent->block.blob); /* moved by lending_close(), or of main */
-    }
-    PyMem_RawFree(lent);
+    PyMem_RawFree(loan);
 }
 
 static void
@@ -43,11 +34,9 @@ release(struct lent *lent)
     if (lent->kind == LENT_BUFFER) {
         PyBuffer_Release(&lent->buffer);
     }
-    else if (lent->kind == LENT_BLOCK) {
-        list_remove(&lent->block.node);
-        blob_destroy(&lent->block.blob);
+    else {
+        Py_DECREF(lent->object);
     }
-    Py_XDECREF(lent->object);
     loan_forget(&lent->loan);
     PyMem_RawFree(lent);
 }
@@ -92,7 +81,6 @@ lending_open(struct state *state)
     }
     loan_home_init(home, state->is_main ? ask_main_to_collect : NULL, orphaned, home_freed);
     state->home = home;
-    list_init(&state->lent_blocks);
     return 0;
 }
 
@@ -102,28 +90,10 @@ lending_collect(struct state *state)
     release_chain(loan_home_take(state->home));
 }
 
-/* Blocks that others may still read outlive this interpreter. Their records stay meanwhile, since what
- * comes back goes to the home, which is open; once it has closed they may go at any moment, so none is
- * linked to another any more. */
-static void
-move_blocks(struct state *state)
-{
-    struct list *node;
-    while ((node = list_pop_front(&state->lent_blocks)) != NULL) {
-        struct lent *lent = LIST_ENTRY(node, struct lent, block.node);
-        blob_move(&lent->block.blob);
-        Py_CLEAR(lent->object);
-    }
-}
-
 void
 lending_close(struct state *state)
 {
     if (state->home != NULL) {
-        release_chain(loan_home_take(state->home));
-        if (!state->is_main) { /* which outlives its workers, and whoever reads what it has lent */
-            move_blocks(state);
-        }
         release_chain(loan_home_close(state->home));
         loan_home_drop(state->home);
         state->home = NULL;
@@ -132,9 +102,8 @@ lending_close(struct state *state)
 
 /* -- lending -- */
 
-/* `object`: borrowed, or NULL. */
 static struct lent *
-lent_new(struct state *state, int kind, PyObject *object)
+lent_new(struct state *state, int kind)
 {
     struct lent *lent = PyMem_RawCalloc(1, sizeof(*lent));
     if (lent == NULL) {
@@ -142,23 +111,29 @@ lent_new(struct state *state, int kind, PyObject *object)
         return NULL;
     }
     lent->kind = kind;
-    lent->object = Py_XNewRef(object);
     loan_init(&lent->loan, state->home);
     return lent;
 }
 
-/* One that was never out. */
-static void
-lent_discard(struct lent *lent)
+/* A view of an object, which it holds from now on. NULL with an exception. */
+static struct view *
+lend_object(struct state *state, PyObject *object)
 {
-    Py_XDECREF(lent->object);
-    loan_forget(&lent->loan);
-    PyMem_RawFree(lent);
+    struct lent *lent = lent_new(state, LENT_OBJECT);
+    if (lent == NULL) {
+        return NULL;
+    }
+    lent->object = Py_NewRef(object);
+    struct view *view = view_new(&lent->loan, 0, NULL);
+    if (view == NULL) {
+        PyErr_NoMemory();
+    }
+    loan_drop(&lent->loan); /* the view holds it from now on; without one it comes straight back */
+    return view;
 }
 
-/* A view of `loan` with the geometry of `buffer`. */
-static struct view *
-view_of_buffer(struct loan *loan, const Py_buffer *buffer)
+struct view *
+lending_describe_memory(struct loan *loan, const Py_buffer *buffer)
 {
     struct view *view = view_new(loan, buffer->ndim, buffer->format);
     if (view == NULL) {
@@ -179,49 +154,117 @@ view_of_buffer(struct loan *loan, const Py_buffer *buffer)
 static struct view *
 lend_own_memory(struct state *state, PyObject *memoryview)
 {
-    struct lent *lent = lent_new(state, LENT_BUFFER, NULL);
-    if (lent == NULL) {
-        return NULL;
-    }
     /* A view of our own over the same memory: the caller may release his while this one is out. */
     PyObject *own = PyMemoryView_FromObject(memoryview);
-    if (own == NULL || PyObject_GetBuffer(own, &lent->buffer, PyBUF_FULL_RO) < 0) {
-        Py_XDECREF(own);
-        lent_discard(lent);
-        return NULL;
-    }
-    Py_DECREF(own);
+    struct lent *lent = own == NULL ? NULL : lent_new(state, LENT_BUFFER);
     struct view *view = NULL;
-    if (lent->buffer.suboffsets != NULL) {
-        PyErr_SetString(PyExc_BufferError, "a memoryview with suboffsets cannot be lent");
+    if (lent != NULL && PyObject_GetBuffer(own, &lent->buffer, PyBUF_FULL_RO) == 0) {
+        view = lending_describe_memory(&lent->loan, &lent->buffer);
     }
-    else {
-        view = view_of_buffer(&lent->loan, &lent->buffer);
+    if (lent != NULL) {
+        loan_drop(&lent->loan); /* see lend_object() */
     }
-    loan_drop(&lent->loan); /* the view holds it from now on; without one it comes straight back */
+    Py_XDECREF(own);
     return view;
+}
+
+/* Whether a format of the struct module's kind, with PEP 3118's additions, has Python objects in it: an
+ * O outside the names of fields, which stand between colons. */
+static bool
+has_objects(const char *format)
+{
+    bool in_name = false;
+    for (; format != NULL && *format != '\0'; format++) {
+        in_name ^= *format == ':';
+        if (*format == 'O' && !in_name) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+check_lendable(const Py_buffer *buffer)
+{
+    if (has_objects(buffer->format)) {
+        PyErr_SetString(PyExc_BufferError, "memory that holds Python objects cannot be sent");
+        return -1;
+    }
+    if (buffer->suboffsets != NULL) {
+        PyErr_SetString(PyExc_BufferError, "a memoryview with suboffsets cannot be sent");
+        return -1;
+    }
+    return 0;
+}
+
+/* ctypes makes a type for each length, with one and the same base. */
+static bool
+is_ctypes_array(PyTypeObject *type)
+{
+    PyTypeObject *base = type->tp_base;
+    return base != NULL && strcmp(base->tp_name, "_ctypes.Array") == 0 &&
+           PyType_HasFeature(base, Py_TPFLAGS_IMMUTABLETYPE);
+}
+
+int
+lending_view_of(PyObject *value, PyObject **memoryview)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    if (!PyObject_CheckBuffer(value) || PyBytes_Check(value) || PyMemoryView_Check(value) ||
+        !(PyType_HasFeature(type, Py_TPFLAGS_IMMUTABLETYPE) || is_ctypes_array(type))) {
+        return 0;
+    }
+    *memoryview = PyMemoryView_FromObject(value);
+    if (*memoryview == NULL) {
+        return -1;
+    }
+    const Py_buffer *buffer = PyMemoryView_GET_BUFFER(*memoryview);
+    if (buffer->ndim == 0 || has_objects(buffer->format)) {
+        Py_CLEAR(*memoryview);
+        return 0;
+    }
+    return 1;
+}
+
+/* What stands under memoryviews of memoryviews, if it is lent memory. */
+static struct view *
+find_borrowed(struct state *state, PyObject *owner)
+{
+    while (owner != NULL && PyMemoryView_Check(owner)) {
+        owner = PyMemoryView_GET_BUFFER(owner)->obj;
+    }
+    return exporter_view(state, owner);
+}
+
+int
+lending_lend_again(struct state *state, PyObject *memoryview, struct view **view)
+{
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(memoryview, &buffer, PyBUF_FULL_RO) < 0) {
+        return -1; /* released, or the like */
+    }
+    int result = 0;
+    struct view *borrowed = find_borrowed(state, memoryview);
+    if (check_lendable(&buffer) < 0) {
+        result = -1;
+    }
+    else if (borrowed != NULL) {
+        *view = lending_describe_memory(borrowed->loan, &buffer);
+        result = *view == NULL ? -1 : 1;
+    }
+    PyBuffer_Release(&buffer);
+    return result;
 }
 
 struct view *
 lending_lend(struct state *state, PyObject *memoryview)
 {
-    Py_buffer buffer;
-    if (PyObject_GetBuffer(memoryview, &buffer, PyBUF_FULL_RO) < 0) {
-        return NULL; /* released, or the like */
-    }
-    /* memoryview re-exports itself: what it stands on is its own buffer's exporter. */
-    PyObject *owner =
-        PyMemoryView_Check(memoryview) ? PyMemoryView_GET_BUFFER(memoryview)->obj : buffer.obj;
-    struct view *borrowed = exporter_view(state, owner);
     struct view *view;
-    if (borrowed != NULL && buffer.suboffsets == NULL) {
-        view = view_of_buffer(borrowed->loan, &buffer);
+    int result = lending_lend_again(state, memoryview, &view);
+    if (result == 0) {
+        return lend_own_memory(state, memoryview);
     }
-    else {
-        view = lend_own_memory(state, memoryview);
-    }
-    PyBuffer_Release(&buffer);
-    return view;
+    return result < 0 ? NULL : view;
 }
 
 struct view *
@@ -236,23 +279,15 @@ lending_lend_queue(struct state *state, PyObject *queue)
     if (number == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    struct lent *lent = lent_new(state, LENT_QUEUE, queue);
-    if (lent == NULL) {
-        return NULL;
-    }
-    struct view *view = view_new(&lent->loan, 0, NULL);
-    if (view == NULL) {
-        PyErr_NoMemory();
-    }
-    else {
+    struct view *view = lend_object(state, queue);
+    if (view != NULL) {
         view->kind = VIEW_QUEUE;
         view->queue_id = number;
     }
-    loan_drop(&lent->loan);
     return view;
 }
 
-/* Bytes. Below that, two copies take less than a loan. */
+/* Bytes. Below that, copies in the message take less. */
 enum { BLOCK_SIZE = 65536 };
 
 bool
@@ -263,46 +298,31 @@ lending_is_block(PyObject *value)
                : PyUnicode_GET_LENGTH(value) * PyUnicode_KIND(value) >= BLOCK_SIZE;
 }
 
-/* A view of the units of a str or bytes. NULL: out of memory. */
-static struct view *
-view_of_block(struct loan *loan, PyObject *value)
+void
+lending_describe_block(struct view *view, PyObject *value)
 {
-    struct view *view = view_new(loan, 0, NULL);
-    if (view == NULL) {
-        return NULL;
-    }
     if (PyBytes_CheckExact(value)) {
         view->kind = VIEW_BYTES;
         view->itemsize = 1;
         view->size = PyBytes_GET_SIZE(value);
+        view->memory = PyBytes_AS_STRING(value);
     }
     else {
         view->kind = VIEW_STR;
         view->itemsize = PyUnicode_KIND(value);
         view->size = PyUnicode_GET_LENGTH(value) * view->itemsize;
         view->ascii = PyUnicode_IS_ASCII(value);
+        view->memory = PyUnicode_DATA(value);
     }
-    return view;
 }
 
 struct view *
 lending_lend_block(struct state *state, PyObject *value)
 {
-    struct lent *lent = lent_new(state, LENT_BLOCK, value);
-    if (lent == NULL) {
-        return NULL;
+    struct view *view = lend_object(state, value);
+    if (view != NULL) {
+        lending_describe_block(view, value);
     }
-    struct view *view = view_of_block(&lent->loan, value);
-    const void *units =
-        PyBytes_CheckExact(value) ? PyBytes_AS_STRING(value) : PyUnicode_DATA(value);
-    if (view == NULL) {
-        lent_discard(lent);
-        PyErr_NoMemory();
-        return NULL;
-    }
-    blob_init(&lent->block.blob, units, (size_t)view->size);
-    list_push_back(&state->lent_blocks, &lent->block.node);
-    loan_drop(&lent->loan); /* the view holds it from now on */
     return view;
 }
 
@@ -340,31 +360,17 @@ receive_queue(struct view *view)
     return queue;
 }
 
-static PyObject *
-lost_block(PyObject *empty)
-{
-    Py_DECREF(empty);
-    PyErr_SetString(PyExc_MemoryError,
-                    "there was no memory for a value whose interpreter has ended");
-    return NULL;
-}
-
 PyObject *
 lending_read_block(const struct view *view)
 {
-    struct blob *blob = &((struct lent *)view->loan)->block.blob;
     if (view->kind == VIEW_BYTES) {
-        PyObject *bytes = PyBytes_FromStringAndSize(NULL, view->size);
-        if (bytes != NULL && !blob_read(blob, PyBytes_AS_STRING(bytes))) {
-            return lost_block(bytes);
-        }
-        return bytes;
+        return PyBytes_FromStringAndSize(view->memory, view->size);
     }
     static const Py_UCS4 largest[] = {[1] = 0xFF, [2] = 0xFFFF, [4] = 0x10FFFF};
     PyObject *text =
         PyUnicode_New(view->size / view->itemsize, view->ascii ? 0x7F : largest[view->itemsize]);
-    if (text != NULL && !blob_read(blob, PyUnicode_DATA(text))) {
-        return lost_block(text);
+    if (text != NULL) {
+        memcpy(PyUnicode_DATA(text), view->memory, (size_t)view->size);
     }
     return text;
 }

@@ -2,8 +2,9 @@
  *
  * What is lent stays with its owner: the object is held, its buffer exported, until the last holder
  * of the loan is gone and the owner's interpreter passes by (lending_collect). The other side gets a
- * memoryview over an exporter object that holds the loan. Every function wants the caller attached
- * to the interpreter whose state it is given.
+ * memoryview over an exporter object that holds the loan. The main interpreter lends memory, large
+ * bytes and str, and outlives whoever has them; a worker's lends queues only (see handover). Every
+ * function wants the caller attached to the interpreter whose state it is given.
  */
 #ifndef AIOINTERP_LENDING_H
 #define AIOINTERP_LENDING_H
@@ -16,22 +17,37 @@
 int lending_open(struct state *state);
 /* Releases what has come back. */
 void lending_collect(struct state *state);
-/* The interpreter ends. Blocks that are still out are moved; what else is out is given up (the memory
- * stays valid, and leaks). */
+/* The interpreter ends. What is still out is given up (it leaks). */
 void lending_close(struct state *state);
 
+/* The memoryview of an argument that is lent though it is none itself: an object of a type written in C
+ * that has the buffer protocol and one axis at least, as bytearray, array, mmap, ctypes arrays and NumPy's
+ * have. 1: a new reference in *memoryview; 0: it is something else; -1 with what its type says (an mmap
+ * is closed, say). */
+int lending_view_of(PyObject *value, PyObject **memoryview);
+
 /* A view of the memory of a memoryview. One over memory that was lent to this interpreter becomes a
- * view of the same loan, so it comes home as what it is. NULL with an exception. */
+ * view of the same loan, so it comes home as what it is. NULL with an exception: the memoryview was
+ * released, or holds what cannot be lent. */
 struct view *lending_lend(struct state *state, PyObject *memoryview);
+/* The same, only for one over memory that was lent to this interpreter or handed to it: 1, and the view.
+ * 0: it is over other memory. -1 with an exception, as lending_lend(). */
+int lending_lend_again(struct state *state, PyObject *memoryview, struct view **view);
 /* A concurrent.interpreters.Queue, kept alive until the loan is back. */
 struct view *lending_lend_queue(struct state *state, PyObject *queue);
 
-/* Whether an exact bytes or str is large enough to be lent, and copied once by whoever receives it. */
+/* Whether an exact bytes or str is large enough to travel beside the message. */
 bool lending_is_block(PyObject *value);
-/* Its contents, which stay readable when this interpreter ends first. */
+/* Its contents, for a receiver who copies or reads them. Main interpreter only. */
 struct view *lending_lend_block(struct state *state, PyObject *value);
-/* A copy of what was lent: a new bytes or str, or NULL with an exception. The view stays the caller's. */
+/* Describes the units of a large bytes or str in a view: kind, itemsize, size, memory. */
+void lending_describe_block(struct view *view, PyObject *value);
+/* A copy of what such a view describes: a new bytes or str, or NULL with an exception. The view stays the
+ * caller's. */
 PyObject *lending_read_block(const struct view *view);
+
+/* A view of `loan` with the geometry of `buffer`. NULL with MemoryError. */
+struct view *lending_describe_memory(struct loan *loan, const Py_buffer *buffer);
 
 /* Whether the value is a concurrent.interpreters.Queue (3.14 and later). */
 bool lending_is_queue(PyObject *value);

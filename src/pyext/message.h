@@ -21,8 +21,9 @@ struct view {
     enum {
         VIEW_MEMORY, /* a memoryview */
         VIEW_QUEUE,  /* no memory: a concurrent.interpreters.Queue, by its id */
-        VIEW_BYTES,  /* a large bytes; the loan's owner knows where it lies */
-        VIEW_STR,    /* a large str, units of `itemsize` bytes */
+        VIEW_BYTES,  /* the contents of a large bytes */
+        VIEW_STR,    /* of a large str, units of `itemsize` bytes */
+        VIEW_OBJECT, /* of a large bytes or str that the receiver may have itself (handover) */
     } kind;
     int64_t queue_id;
     bool ascii; /* a str of nothing but ASCII */

@@ -7,6 +7,7 @@
 #include "executor.h"
 #include "exporter.h"
 #include "future.h"
+#include "handover.h"
 #include "interp.h"
 #include "lending.h"
 #include "map.h"
@@ -264,6 +265,7 @@ init_process(void)
         PyErr_SetString(PyExc_RuntimeError, "the platform has no more locks");
         return -1;
     }
+    handover_open();
     done = true;
     return 0;
 }

@@ -6,7 +6,6 @@
 #ifndef AIOINTERP_STATE_H
 #define AIOINTERP_STATE_H
 
-#include "../core/list.h"
 #include "compat.h"
 
 #include <stddef.h>
@@ -22,7 +21,6 @@ struct state {
     PyTypeObject *tag_type;
     PyTypeObject *exporter_type;
     struct loan_home *home;      /* where this interpreter's loans return to */
-    struct list lent_blocks;     /* of lending: blocks that are out */
     PyObject *interrupted;       /* the exception type Interrupted */
     struct callables *callables; /* functions this interpreter has looked up; NULL until used */
 

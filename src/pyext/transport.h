@@ -1,9 +1,10 @@
 /* transport: Python values to messages and back.
  *
  * None, bool, int, float, complex, str, bytes, and exact tuple, list, dict, set and frozenset of
- * these travel in the project's own form (core/wire), memoryviews and queues as loans. A message
- * that holds anything else is one pickle (protocol 5, through aiointerpreters._pickling), so that
- * what pickle keeps (aliasing, recursion, types) is kept across the whole call.
+ * these travel in the project's own form (core/wire), memory and queues beside it: memoryviews, large
+ * bytes and str, and, where they are an argument itself or the result, other exporters of memory. A
+ * message that holds anything else is one pickle (protocol 5, through aiointerpreters._pickling), so
+ * that what pickle keeps (aliasing, recursion, types) is kept across the whole call.
  *
  * Every function wants the caller attached to the interpreter whose state it is given. Encoding adds
  * to an empty message; decoding leaves the message as it is, so that it can be decoded again.
@@ -52,8 +53,11 @@ int transport_decode_call(struct state *state, const struct message *message,
                           struct received_call *call);
 void transport_free_call(struct received_call *call);
 
-/* One value, such as a result. Encoding fails with whatever refused. */
+/* One value, of the main interpreter, which lends. Encoding fails with whatever refused. */
 int transport_encode_value(struct state *state, struct message *message, PyObject *value);
+/* One value of a worker's, which hands over. Lets *value go, and sets it to NULL, once it is encoded; it
+ * may fail after that for want of memory. */
+int transport_encode_result(struct state *state, struct message *message, PyObject **value);
 PyObject *transport_decode_value(struct state *state, const struct message *message);
 
 /* An exception with its traceback. Never fails: what cannot be sent is replaced by an error that

@@ -442,17 +442,6 @@ def own_memory(size, byte):
     return memoryview(bytearray([byte]) * size)
 
 
-def own_memory_kept(size):
-    """As own_memory, with the memory held here as well."""
-    block = bytearray(size)
-    KEPT.append(block)
-    return memoryview(block)
-
-
-def kept_total():
-    return sum(KEPT[-1])
-
-
 def view_facts(view):
     return (
         view.format,
