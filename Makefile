@@ -140,6 +140,8 @@ leaks: ## references and memory blocks over repeated runs, on a debug build of 3
 	$(MAKE) VERSION=3.14-dbg leaks-here
 leaks-here: $(VENV)/.installed
 	$(BIN)/python tests/py/leaks.py
+	@# Without the hooks of a debug build memory changes interpreters.
+	PYTHONMALLOC=pymalloc $(BIN)/python tests/py/leaks.py -k handed
 
 # --- style -------------------------------------------------------------------------------------
 

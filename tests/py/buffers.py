@@ -154,6 +154,13 @@ def kept(value):
     return value
 
 
+def with_unpicklable(size):
+    """Memory that is to move, beside what cannot be sent."""
+    import threading
+
+    return [b"x" * size, memoryview(bytearray(size)), threading.Lock()]
+
+
 def kept_made(size):
     """A result that this interpreter keeps, of each kind."""
     block = bytearray(b"x") * size

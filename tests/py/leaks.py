@@ -18,6 +18,7 @@ imported; so twice of that is allowed.
 """
 
 import argparse
+import array
 import asyncio
 import atexit
 import concurrent.futures
@@ -27,6 +28,7 @@ import gc
 import itertools
 import logging
 import math
+import mmap
 import os
 import sys
 import threading
@@ -36,6 +38,7 @@ from dataclasses import dataclass
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import buffers
 import harness
 import jobs
 import kinds
@@ -346,6 +349,44 @@ def memoryview_of_a_failing_task(executor):
 def buffers_of_pickle(executor):
     value = kinds.OutOfBand(bytearray(10_000))
     executor.submit(interpreter(jobs.identity), value).result(TIMEOUT)
+    executor.submit(interpreter(jobs.identity), [value, b"x" * 100_000]).result(TIMEOUT)
+
+
+@on_one_executor
+def exporters(executor):
+    for value in (bytearray(1000), array.array("d", [1.0]), (ctypes.c_int * 3)()):
+        executor.submit(interpreter(jobs.identity), value).result(TIMEOUT)
+        executor.submit(interpreter(jobs.identity), key=value).exception(TIMEOUT)
+        executor.submit(interpreter(jobs.capture), jobs.Point(1, 2), value).result(TIMEOUT)
+
+
+@on_one_executor
+def exporters_that_refuse(executor):
+    closed = mmap.mmap(-1, 4096)
+    closed.close()
+    expect(executor.submit(interpreter(jobs.capture), bytearray(10), closed))
+    expect(executor.submit(interpreter(jobs.capture), bytearray(10), buffers.Refusing()))
+    expect(executor.submit(interpreter(jobs.capture), (ctypes.py_object * 2)(1, 2)))
+
+
+@on_one_executor
+def handed_over(executor):
+    for make in (buffers.bytes_made, buffers.bytearray_made, buffers.array_made):
+        assert len(executor.submit(interpreter(make), 100_000).result(TIMEOUT)[1])
+    assert executor.submit(interpreter(buffers.text_made), "é", 100_000).result(TIMEOUT)
+    assert executor.submit(interpreter(buffers.kept_made), 100_000).result(TIMEOUT)
+    executor.submit(interpreter(buffers.drop_kept)).result(TIMEOUT)
+
+
+@on_one_executor
+def handed_over_and_left(executor):
+    for make in (buffers.bytearray_made, buffers.array_made, buffers.every_second_made):
+        executor.submit(interpreter(make), 100_000)
+
+
+@on_one_executor
+def not_handed_over_after_all(executor):
+    expect(executor.submit(interpreter(buffers.with_unpicklable), 100_000))
 
 
 if sys.version_info >= (3, 14):
@@ -515,6 +556,14 @@ def executor_tagged():
 def blocks_that_outlive_their_interpreter():
     with InterpreterThreadPoolExecutor(1) as executor:
         taken, left = (executor.submit(interpreter(jobs.identity), "é" * 70_000) for _ in range(2))
+    assert len(taken.result(TIMEOUT)) == 70_000
+    del left
+
+
+@alone(scale=5, baseline=bare_interpreter)
+def handed_over_by_an_interpreter_that_ends():
+    with InterpreterThreadPoolExecutor(1) as executor:
+        taken, left = (executor.submit(interpreter(jobs.own_memory), 70_000, 1) for _ in range(2))
     assert len(taken.result(TIMEOUT)) == 70_000
     del left
 
