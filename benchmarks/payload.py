@@ -1,5 +1,6 @@
 """What the large tasks call. Not in tasks.py, so that only their workers hold the data."""
 
+import time
 from collections.abc import Sized
 
 MEGABYTES_8 = bytes(range(256)) * (8_000_000 // 256)
@@ -11,5 +12,11 @@ def size(data: Sized) -> int:
 
 
 def produce() -> bytes:
-    """Takes nothing and returns much."""
+    """Takes nothing and returns much, which the worker keeps."""
     return MEGABYTES_8
+
+
+def produce_anew() -> tuple[float, bytes]:
+    """Takes nothing and returns much that was made for it; and when it had made it."""
+    data = bytes(memoryview(MEGABYTES_8))
+    return time.perf_counter(), data

@@ -48,6 +48,8 @@ PANELS = (
     Panel("worker_memory", "pss", "memory of a warm worker"),
     Panel("megabytes", "in", "8 MB of bytes in"),
     Panel("megabytes", "out", "8 MB of bytes out"),
+    Panel("megabytes", "fresh", "8 MB of bytes out, made by the task"),
+    Panel("handed", "peak", "peak of memory for a result of 100 MB"),
     Panel("dicts", "in", "2,000 small dicts in"),
     Panel("pending_memory", "many", "memory of a pending task"),
     Panel("growth", "workers_", "small tasks, by workers", lines=True),

@@ -127,6 +127,19 @@ def data(run: Run) -> Iterator[Target]:
         reached = run.median("megabytes", figure, "tagged") / ideal
         than = "× (floor + round trip)"
         yield Target(f"8 MB of bytes {figure}: tagged", than, 1.2, reached, at_least=False)
+    ratio = run.ratio("megabytes", "fresh", "tagged", "floor")
+    what = "8 MB of bytes out, made by the task: tagged"
+    yield Target(what, "× floor", 0.2, ratio, at_least=False)
+    for figure, what in (
+        ("in", "8 MB view in"),
+        ("back", "8 MB view in and back"),
+        ("large", "256 MB view in"),
+    ):
+        more = run.median("views", figure, "tagged")
+        yield Target(f"{what}: tagged", "µs more than an empty trip", 10, more, at_least=False)
+    sizes = run.median("handed", "peak", "tagged")
+    what = "100 MB result, peak of resident memory: tagged"
+    yield Target(what, "sizes", 1.1, sizes, at_least=False, strictly=True)
     ratio = run.ratio("dicts", "in", "tagged", "interpreters")
     yield Target("2,000 dicts in: tagged", "× interpreters", 0.6, ratio, at_least=False)
 

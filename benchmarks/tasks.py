@@ -8,6 +8,15 @@ def echo(value: int) -> int:
     return value
 
 
+def take(value: object) -> None:
+    """Takes anything and returns nothing."""
+
+
+def make(size: int) -> bytes:
+    """Makes what it returns."""
+    return b"x" * size
+
+
 def stay(seconds: float) -> None:
     """Keeps its worker, so that the next task needs another one."""
     time.sleep(seconds)

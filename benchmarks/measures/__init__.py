@@ -26,6 +26,8 @@ ALL = (
     "worker_memory",
     "pending_memory",
     "megabytes",
+    "views",
+    "handed",
     "dicts",
     "efficiency",
     "loop_lag",
