@@ -60,8 +60,10 @@ class InterpreterThreadPoolExecutor(_Executor):
     are made as they are needed, an interpreter with the first tagged task that needs one.
 
     What crosses to an interpreter is copied. `None`, numbers, strings, bytes and containers of
-    these have an encoding of their own, everything else is pickled (protocol 5); a `memoryview`
-    is lent and not copied, a `concurrent.interpreters.Queue` is the same queue on both sides.
+    these have an encoding of their own, everything else is pickled (protocol 5); a
+    `concurrent.interpreters.Queue` is the same queue on both sides. Memory is not copied: that of a
+    `memoryview`, and of an argument itself that exports it (`bytearray`, `array`, `mmap`, `ctypes`
+    and NumPy arrays), is lent, and arrives as a `memoryview`; that of a result is handed over.
     Functions go by name where they have one, by value where not (those of `__main__`, lambdas,
     closures).
 
