@@ -1,6 +1,7 @@
 /* The outcome of a future: waiting for it, and reading it, perhaps by several threads at a time. */
 #include "future_data.h"
 
+#include "lending.h"
 #include "outcome.h"
 
 /* Takes both over. */
@@ -96,5 +97,7 @@ future_await_outcome(struct state *state, FutureData *data, PyObject *timeout)
         PyErr_SetNone(state->cancelled_error);
         return -1;
     }
+    /* What the call was lent is its caller's again once he has the outcome. */
+    lending_collect(state);
     return future_settle(state, data);
 }

@@ -1,6 +1,7 @@
 #include "map.h"
 
 #include "executor.h"
+#include "lending.h"
 #include "outcome.h"
 #include "stopping.h"
 #include "submit.h"
@@ -288,6 +289,7 @@ take(MapObject *self, struct state *state, struct task *task)
         PyErr_SetNone(state->cancelled_error);
         return NULL;
     }
+    lending_collect(state);
     if (outcome_read(state, task, &value, &exception) < 0) {
         return NULL;
     }

@@ -14,7 +14,7 @@ import buffers
 import jobs
 import kinds
 import pytest
-from harness import TIMEOUT, wait_until
+from harness import TIMEOUT, in_thread, wait_until
 
 from aiointerpreters import SendError
 from aiointerpreters.executors import interpreter
@@ -306,6 +306,23 @@ def test_not_resizable_while_the_task_runs(worker, gate):
     assert not resizable(block), "the result is a view of it"
     del view, future
     wait_until(lambda: resizable(block), "the last view is gone")
+
+
+def grow(executor, block) -> int:
+    send(executor, jobs.fill, block, 1)
+    block.append(0)
+    assert list(executor.map(interpreter(jobs.fill), [block], [2])) == [len(block)]
+    block.append(0)
+    error = executor.submit(interpreter(jobs.nest), block, "too many").exception(TIMEOUT)
+    assert isinstance(error, TypeError)
+    block.append(0)
+    return len(block)
+
+
+def test_resizable_as_soon_as_the_outcome_is_there(worker):
+    """In any thread: the main thread's pending calls are not waited for."""
+    assert grow(worker, bytearray()) == 3
+    assert in_thread(grow, worker, bytearray()) == 3
 
 
 def test_not_resizable_while_the_worker_keeps_a_view(worker):

@@ -312,6 +312,35 @@ def test_no_memory_for_the_copy(tmp_path):
     assert_ok(run_script(tmp_path, script), "SendError True", "100000000")
 
 
+@pytest.mark.skipif(not MOVES, reason="takes a limit of memory that the hooks do not know")
+def test_no_memory_while_decoding(tmp_path):
+    """What could not be decoded for want of memory can be decoded later."""
+    script = """
+    import resource
+
+    from aiointerpreters import InterpreterThreadPoolExecutor, interpreter
+
+    def make():
+        return [b"x" * 1_000_000, [bytes(60_000)] * 2_000, b"y" * 1_000_000]
+
+    with InterpreterThreadPoolExecutor(1) as executor:
+        future = executor.submit(interpreter(make))
+        executor.submit(interpreter(abs), 1).result()
+        unlimited = resource.getrlimit(resource.RLIMIT_AS)
+        with open("/proc/self/statm") as statm:
+            used = int(statm.read().split()[0]) * 4096
+        resource.setrlimit(resource.RLIMIT_AS, (used + 10_000_000, unlimited[1]))
+        try:
+            future.result()
+        except MemoryError:
+            print("no memory")
+        resource.setrlimit(resource.RLIMIT_AS, unlimited)
+        first, many, last = future.result()
+        print(first == b"x" * 1_000_000, len(many), last == b"y" * 1_000_000)
+    """
+    assert_ok(run_script(tmp_path, script), "no memory", "True 2000 True")
+
+
 # --- owners that go first ------------------------------------------------------------------------
 
 
