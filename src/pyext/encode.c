@@ -380,7 +380,7 @@ static int
 add_pickle_buffers(struct encoder *encoder, PyObject *buffers)
 {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(buffers); i++) {
-        if (encode_memory(encoder, PyList_GET_ITEM(buffers, i), true) != ENCODED) {
+        if (encode_memory(encoder, PyList_GET_ITEM(buffers, i), false) != ENCODED) {
             return -1;
         }
     }
