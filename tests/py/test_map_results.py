@@ -752,7 +752,7 @@ def test_ctrl_c_while_a_result_is_waited_for(tmp_path, name, timeout):
     signal.signal(signal.SIGINT, interrupt)
     executor = kind.executor(1)
     calls = [maps.through(gate), *[maps.writing(lines, "no")] * 9]
-    results = executor.map(kind.mark(operator.call), calls, timeout=timeout)
+    results = executor.map(kind.mark_to_run_on(operator.call), calls, timeout=timeout)
     gate.wait_started()
     thread = threading.Thread(target=press)
     thread.start()
