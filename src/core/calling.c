@@ -18,6 +18,12 @@ calling_demand_locked(const struct pool *pool)
     return calling_task_demand_locked(pool) + makers;
 }
 
+size_t
+calling_visits_locked(const struct pool *pool)
+{
+    return pool->closed ? 0 : pool->visits;
+}
+
 void
 calling_look_locked(struct pool *pool, struct worker *worker, bool looking)
 {
@@ -91,7 +97,8 @@ void
 calling_wake_some_locked(struct pool *pool, bool slotted, int cpu, struct list *wake)
 {
     while (pool->parked_count > 0 && pool->coming - pool->starting < pool->most_looking &&
-           calling_demand_locked(pool) > pool->coming - pool->starting) {
+           calling_demand_locked(pool) + calling_visits_locked(pool) >
+               pool->coming - pool->starting) {
         struct list *node = find_parked_locked(pool, slotted, cpu);
         node = node != NULL ? node : pool->parked.next;
         list_push_back(wake, &unpark_locked(pool, node)->node);

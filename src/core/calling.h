@@ -25,6 +25,9 @@ struct calls {
 size_t calling_demand_locked(const struct pool *pool);
 size_t calling_task_demand_locked(const struct pool *pool);
 
+/* Visits that are due, for which no worker is started. */
+size_t calling_visits_locked(const struct pool *pool);
+
 /* Counts a worker in or out of those that are looking. */
 void calling_look_locked(struct pool *pool, struct worker *worker, bool looking);
 /* A started worker has come to take its first job, or has better things to do. */

@@ -29,11 +29,13 @@ empty(struct pool *pool)
     list_init(&pool->empty);
     pool->plain_count = pool->slotted_count = pool->maker_count = 0;
     pool->parked_count = pool->coming = pool->starting = pool->homeless = pool->workers = 0;
-    pool->made = pool->aside = 0;
+    pool->made = pool->aside = pool->visits = 0;
     pool->spinning = false;
     for (unsigned i = 0; i < pool->max_slots; i++) {
         pool->slots[i].home = NULL;
         pool->slots[i].resource = NULL;
+        pool->slots[i].visit_due = false;
+        pool->slots[i].visit = (struct job){.is_visit = true};
         list_push_back(&pool->empty, &pool->slots[i].node);
     }
     pool->free_count = pool->empty_count = pool->max_slots;
@@ -280,18 +282,23 @@ choose_job_locked(struct pool *pool, struct worker *worker)
     return other;
 }
 
-/* Takes a job and becomes busy, or gives NULL and is looking. When the last pending job of a closed
- * pool is gone, those parked have to be told, so that they leave. */
+/* Takes a job, or a visit, and becomes busy, or gives NULL and is looking. When the last pending job of
+ * a closed pool is gone, those parked have to be told, so that they leave. */
 static struct job *
 take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
 {
     calling_arrived_locked(pool, worker);
     worker->summoned = !list_is_empty(&worker->condemned);
     struct job *job = choose_job_locked(pool, worker);
-    calling_look_locked(pool, worker, job == NULL);
     if (job != NULL) {
         list_remove(&job->node);
         count_locked(pool, job, false);
+    }
+    else if (calling_visits_locked(pool) > 0 && slots_hold_due_locked(pool, worker)) {
+        job = &worker->slot->visit;
+    }
+    calling_look_locked(pool, worker, job == NULL);
+    if (job != NULL) {
         if (pool->closed && nothing_pending(pool)) {
             calling_everyone_locked(pool, wake_list);
         }
@@ -390,6 +397,10 @@ pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job)
     pool_lock(pool);
     calling_arrived_locked(pool, worker);
     calling_look_locked(pool, worker, false);
+    if (job != NULL && job->is_visit) {
+        worker->slot->visit_due = true;
+        job = NULL;
+    }
     slots_release_locked(pool, worker);
     if (job != NULL) {
         list_push_front(queue_of(pool, job), &job->node);
@@ -399,6 +410,23 @@ pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job)
     pool_unlock(pool);
     calling_signal(&calls.wake);
     return calls.start;
+}
+
+void
+pool_ask_visits(struct pool *pool)
+{
+    struct list wake;
+    list_init(&wake);
+    pool_lock(pool);
+    for (struct list *node = pool->free.next; node != &pool->free; node = node->next) {
+        pool->visits += !LIST_ENTRY(node, struct slot, node)->visit_due;
+    }
+    for (unsigned i = 0; i < pool->max_slots; i++) {
+        pool->slots[i].visit_due = pool->slots[i].resource != NULL;
+    }
+    calling_wake_some_locked(pool, true, ANY_CPU, &wake);
+    pool_unlock(pool);
+    calling_signal(&wake);
 }
 
 void

@@ -32,6 +32,12 @@
  * found nothing else to do: when it parks, the above still holds, and the maker is for those others.
  * It passes no maker by that has nothing left to do.
  *
+ * A visit has a worker look after an interpreter that no job uses. Who asks for visits marks all slots
+ * that have an interpreter. Taking a slot for a job takes the mark off, since each job's worker begins
+ * by looking after the interpreter; a marked slot that nobody holds is for a worker that finds no job,
+ * its home or another. Workers are woken for visits as for jobs, and none is started. A closed pool has
+ * no visits: its interpreters end.
+ *
  * Locking: `lock` guards every field unless its line says otherwise. It is a leaf: nobody waits for
  * a GIL, calls Python or parks while holding it. Every function here may be called attached or
  * detached, but pool_wait(), pool_reclaim_slot() and pool_await_workers() block and want the caller
@@ -57,6 +63,7 @@ struct job {
     uint64_t number; /* order of arrival */
     bool slotted;    /* needs a slot; constant */
     unsigned wants;  /* not 0: a maker, which wants so many interpreters; constant; not slotted */
+    bool is_visit;   /* a slot's; never pending; constant */
 };
 
 /* The right to use one interpreter. Its fields but `node` are the holder's while somebody holds
@@ -65,6 +72,8 @@ struct slot {
     struct list node;    /* in the pool's free or empty list when nobody holds it; pool lock */
     struct worker *home; /* the worker that made `resource` and alone may end it */
     void *resource;      /* the interpreter, NULL until made */
+    bool visit_due;      /* asked for, and the slot not taken for a job since; pool lock */
+    struct job visit;    /* what pool_take() gives for it; constant */
 };
 
 /* Embedded in a resource, for when it is condemned. Pool lock. */
@@ -115,6 +124,7 @@ struct pool {
     struct list empty;   /* slots without one that nobody holds */
     unsigned free_count; /* in both lists together */
     unsigned empty_count;
+    unsigned visits;    /* slots in `free` with a visit due */
     unsigned made;      /* slots with an interpreter, whoever holds them */
     unsigned max_slots; /* constant */
 
@@ -165,8 +175,8 @@ bool pool_worker_failed(struct pool *pool);
 /* The first call of a started worker. */
 void pool_join(struct pool *pool, struct worker *worker);
 
-/* Takes the oldest job that can start now, acquiring or giving back worker->slot as the job needs;
- * NULL: there is none, and the worker is idle from now on: pool_wait() must follow. A job that
+/* Takes the oldest job that can start now, or else a visit that is due (job->is_visit), acquiring or
+ * giving back worker->slot as the job needs; NULL: there is none, and the worker is idle from now on: pool_wait() must follow. A job that
  * needs a slot comes with worker->slot held; a maker with an empty one, or with none. */
 struct job *pool_take(struct pool *pool, struct worker *worker);
 
@@ -190,6 +200,10 @@ unsigned pool_slot_made(struct pool *pool, struct worker *worker, void *resource
  * The caller ends the resource and says pool_slot_ended(), which gives the slot back, empty. */
 void *pool_reclaim_slot(struct pool *pool, struct worker *worker);
 void pool_slot_ended(struct pool *pool, struct worker *worker);
+
+/* Every interpreter that is there now will be looked after: by the next job that takes its slot, or by a
+ * worker that finds no job, to which pool_take() or pool_wait() gives a visit, with the slot held. */
+void pool_ask_visits(struct pool *pool);
 
 /* The last call of a worker; it may not touch the pool afterwards unless it holds it otherwise. */
 void pool_leave(struct pool *pool, struct worker *worker);

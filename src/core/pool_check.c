@@ -15,6 +15,16 @@ length(const struct list *head)
     return count;
 }
 
+static size_t
+visits_due(const struct list *slots)
+{
+    size_t count = 0;
+    for (const struct list *node = slots->next; node != slots; node = node->next) {
+        count += LIST_ENTRY(node, struct slot, node)->visit_due;
+    }
+    return count;
+}
+
 static void
 require(bool holds, const char *what)
 {
@@ -37,8 +47,10 @@ pool_check_locked(const struct pool *pool)
     require(pool->made + pool->empty_count <= pool->max_slots, "made + empty <= max_slots");
     require(pool->homeless <= pool->coming, "homeless <= coming");
     require(pool->starting <= pool->coming, "starting <= coming");
-    require(calling_task_demand_locked(pool) == 0 || pool->coming > pool->starting ||
-                pool->parked_count == 0,
+    require(visits_due(&pool->free) == pool->visits, "visits");
+    require(visits_due(&pool->empty) == 0, "no visits where there is no interpreter");
+    require(calling_task_demand_locked(pool) + calling_visits_locked(pool) == 0 ||
+                pool->coming > pool->starting || pool->parked_count == 0,
             "somebody is looking, or nobody could be woken");
     require(pool->parked_count + pool->coming <= pool->workers, "idle workers <= workers");
     require(pool->workers <= pool->max_workers, "workers <= max_workers");

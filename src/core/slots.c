@@ -19,6 +19,8 @@ slots_release_locked(struct pool *pool, struct worker *worker)
     list_push_front(slot->resource != NULL ? &pool->free : &pool->empty, &slot->node);
     pool->free_count++;
     pool->empty_count += slot->resource == NULL;
+    slot->visit_due = slot->visit_due && slot->resource != NULL;
+    pool->visits += slot->visit_due;
     if (pool->closed || pool->aside > 0) {
         slots_note_return(pool);
     }
@@ -31,6 +33,8 @@ slots_hold_locked(struct pool *pool, struct worker *worker, struct list *node)
     pool->free_count--;
     worker->slot = LIST_ENTRY(node, struct slot, node);
     pool->empty_count -= worker->slot->resource == NULL;
+    pool->visits -= worker->slot->visit_due;
+    worker->slot->visit_due = false;
 }
 
 struct list *
@@ -51,6 +55,7 @@ bool
 slots_acquire_locked(struct pool *pool, struct worker *worker)
 {
     if (worker->slot != NULL) {
+        worker->slot->visit_due = false;
         return true;
     }
     if (pool->free_count == 0) {
@@ -62,6 +67,22 @@ slots_acquire_locked(struct pool *pool, struct worker *worker)
     }
     slots_hold_locked(pool, worker, node);
     return true;
+}
+
+bool
+slots_hold_due_locked(struct pool *pool, struct worker *worker)
+{
+    struct list *chosen = NULL;
+    for (struct list *node = pool->free.next; node != &pool->free; node = node->next) {
+        const struct slot *slot = LIST_ENTRY(node, struct slot, node);
+        if (slot->visit_due && (chosen == NULL || slot->home == worker)) {
+            chosen = node;
+        }
+    }
+    if (chosen != NULL) {
+        slots_hold_locked(pool, worker, chosen);
+    }
+    return chosen != NULL;
 }
 
 void

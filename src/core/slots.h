@@ -13,6 +13,8 @@ struct list *slots_find_home_locked(struct pool *pool, struct worker *worker);
 /* A slot at home with this worker, else any that has its resource made, else an empty one. False: no slot
  * is free. */
 bool slots_acquire_locked(struct pool *pool, struct worker *worker);
+/* For a worker that holds none: takes a free slot with a visit due; its own, if possible. False: none is. */
+bool slots_hold_due_locked(struct pool *pool, struct worker *worker);
 /* The resource is gone from a slot, which somebody holds. */
 void slots_empty_locked(struct pool *pool, struct slot *slot);
 /* Somebody may wait for what was given back, to end it. */
