@@ -12,7 +12,7 @@ every worker's interpreter, and the tag alone needs neither `concurrent.futures`
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from aiointerpreters._core import Interrupted, interpreter
+    from aiointerpreters._core import Interrupted, broadcast, interpreter
     from aiointerpreters._errors import (
         InterpreterError,
         RemoteTraceback,
@@ -32,6 +32,7 @@ __all__ = (
     "RunnerError",
     "SendError",
     "Shareable",
+    "broadcast",
     "interpreter",
 )
 
@@ -44,6 +45,7 @@ _PLACES = {
     "RunnerError": "aiointerpreters._errors",
     "SendError": "aiointerpreters._errors",
     "Shareable": "aiointerpreters.types",
+    "broadcast": "aiointerpreters._core",
     "interpreter": "aiointerpreters._core",
 }
 

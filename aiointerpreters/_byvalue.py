@@ -18,6 +18,7 @@ import sys
 from _contextvars import ContextVar
 
 from aiointerpreters._rebuild import (
+    BESIDE,
     CACHE,
     CLOUD,
     FUNCTION,
@@ -174,12 +175,14 @@ def _search_spec(name: str):
 # Functions by value
 
 
-def dump(function: object) -> tuple[bytes, tuple | None]:
+def dump(function: object, handles: list | None = None) -> tuple[bytes, tuple | None]:
     """Make a payload of `function` for `load`.
 
     Args:
         function: A function (one with a cache by `functools` around it, too), or any callable
             that pickle or cloudpickle can send. An interpreter tag around it is taken off.
+        handles: Takes up the handles (`broadcast`) whose values `load` is to be given, in order.
+            Without it, there may be none.
 
     Returns:
         The payload; and its dependencies, a tuple of tuples (kind, container, key, value), all of
@@ -197,12 +200,22 @@ def dump(function: object) -> tuple[bytes, tuple | None]:
 
         return CLOUD + _pickling.dumps_whole(function), None
     survey = _Survey(function)
-    payload = survey.light_payload()
+    payload, beside = survey.light_payload()
     if payload is None:
         from aiointerpreters import _pickling
 
-        payload = CLOUD + _pickling.dumps_function(function)
+        pickled, beside = _pickling.dumps_function(function)
+        payload = CLOUD + pickled
+    if beside and handles is None:
+        raise TypeError("the function refers to a broadcast")
+    if beside:
+        handles.extend(beside)
     return payload, survey.dependencies
+
+
+def _is_handle(value: object) -> bool:
+    core = sys.modules.get("aiointerpreters._core")
+    return core is not None and type(value) is core.broadcast
 
 
 def is_cached_function(obj: object) -> bool:
@@ -236,6 +249,7 @@ class _Survey:
         self._caches: list[tuple] = []
         self._cache_indexes: dict[int, int] = {}
         self._objects: list = []
+        self._handles: list = []
         self._classes: set[int] = set()
         if type(function) is FunctionType:
             self._root = self._refer_function(function)
@@ -249,25 +263,35 @@ class _Survey:
         """What the payload was made of: (kind, container, key, value), each once."""
         return tuple(self._dependencies.values())
 
-    def light_payload(self) -> bytes | None:
-        """The light form, or None if the function reaches what needs cloudpickle."""
+    def light_payload(self) -> tuple[bytes | None, list]:
+        """The light form, or None if the function reaches what needs cloudpickle; its handles."""
         if not self._is_light or (self._asks_for_fn and self._meets_tags):
             # (Light functions lose their tags, which could be asked for `fn`.)
-            return None
-        pickled = None
+            return None, []
+        pickled, handles = None, []
         if self._objects:
             from aiointerpreters import _pickling
 
-            pickled = _pickling.dumps_plain(self._objects)
-            if pickled is None:
-                return None
+            dumped = _pickling.dumps_plain(self._objects)
+            if dumped is None:
+                return None, []
+            pickled, handles = dumped
         namespaces = [(base, tuple(names.items())) for base, names in self._namespaces]
         try:
-            return LIGHT + marshal.dumps(
-                (self._root, self._records, namespaces, self._cells, self._caches, pickled)
+            payload = marshal.dumps(
+                (
+                    self._root,
+                    self._records,
+                    namespaces,
+                    self._cells,
+                    self._caches,
+                    pickled,
+                    len(self._handles),
+                )
             )
         except ValueError:  # nested deeper than marshal goes
-            return None
+            return None, []
+        return LIGHT + payload, self._handles + handles
 
     def _survey_function(self, function) -> None:
         code, defaults, keyword_defaults = (
@@ -395,6 +419,9 @@ class _Survey:
             return VALUE, value
         if kind is _ModuleType:
             return self._refer_module(value, frozenset())
+        if _is_handle(value):
+            self._handles.append(value)
+            return BESIDE, len(self._handles) - 1
         if _may_have_name(value):
             found = importable(value)
             if found is not None:

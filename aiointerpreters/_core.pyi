@@ -58,4 +58,13 @@ class _Decorator(interpreter[[Callable[..., Any]], Any]):
 class Interrupted(BaseException):
     """Raised inside a tagged task that is to stop."""
 
+class broadcast[T]:
+    """A handle that is passed to tasks like any argument and arrives as the value, sent once."""
+
+    def __new__(cls, value: T | broadcast[T], /) -> broadcast[T]: ...
+    @property
+    def value(self) -> T: ...
+    @classmethod
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+
 def executor_types() -> tuple[type[Future[Any]], type[ThreadPoolExecutor]]: ...

@@ -81,7 +81,7 @@ def send_error(
     """Make the error for a value that cannot cross, with `cause` chained where it is an exception.
 
     Args:
-        role: `"function"`, `"argument"`, `"result"` or `"exception"`.
+        role: `"function"`, `"argument"`, `"broadcast"`, `"result"` or `"exception"`.
         function_name: Name of the called function, with its module.
         position: Index of a positional argument, name of a keyword argument, or None.
         value_type_name: Name of the type of the value that cannot be sent.
@@ -95,20 +95,23 @@ def send_error(
             subject = f"an argument of {named}"
         case "argument":
             subject = f"argument {position!r} of {named}"
+        case "broadcast":
+            subject = "the value of a broadcast"
         case "exception":
             subject = f"the exception raised by {named}"
         case _:
             subject = f"the {role} of {named}"
     if value_type_name:
         subject += f" (a {value_type_name!r})"
-    direction = "to an interpreter" if role in ("function", "argument") else "from its interpreter"
+    is_sent_there = role in ("function", "argument", "broadcast")
+    direction = "to an interpreter" if is_sent_there else "from its interpreter"
     reason = _reason(cause)
     message = f"{subject} cannot be sent {direction}" + (f": {reason}" if reason else "")
     error = SendError(
         message,
         role=role,
         position=position,
-        function=function_name,
+        function=function_name or None,
         type_name=value_type_name,
     )
     if isinstance(cause, BaseException):

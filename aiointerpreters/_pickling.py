@@ -30,16 +30,17 @@ class Parts:
     """What one message is made of, filled while its value is being pickled.
 
     Attributes:
-        buffers: Memory to lend to the receiver, in the order in which it is to be handed to
-            `loads`: memoryviews.
+        buffers: What travels beside the pickle, in the order in which it is to be handed to
+            `loads`: memory to lend to the receiver, as memoryviews; and handles (`broadcast`).
         keepalive: Objects that must live until the receiver has loaded the value.
     """
 
-    def __init__(self, *, in_band: bool) -> None:
-        self.buffers: list[memoryview] = []
+    def __init__(self, *, in_band: bool, is_result: bool = False) -> None:
+        self.buffers: list = []
         self.keepalive: list[object] = []
-        self._lent: dict[int, tuple[PickleBuffer, memoryview]] = {}
+        self._beside: dict[int, tuple[PickleBuffer, object]] = {}
         self._in_band = in_band
+        self._is_result = is_result
 
     def table(self) -> dict:
         """Dispatch table for a pickler.
@@ -49,6 +50,9 @@ class Parts:
         table = _registered.copy()
         table[memoryview] = _copy_view if self._in_band else self._lend_view
         table[ContextVar] = _name_variable
+        core = sys.modules.get("aiointerpreters._core")
+        if core is not None:
+            table[core.broadcast] = _give_value if self._is_result else self._pass_broadcast
         # Never import it for this: only who has it can have a queue.
         interpreters = sys.modules.get("concurrent.interpreters")
         queue_type = getattr(interpreters, "Queue", None)
@@ -57,26 +61,42 @@ class Parts:
         return table
 
     def take_buffer(self, buffer: PickleBuffer) -> bool:
-        """Say whether the pickler is to keep `buffer` in band: if it is small and no view."""
-        _, view = self._lent.get(id(buffer), (None, None))
-        if view is None:
-            view = memoryview(buffer)
-            if self._in_band or view.nbytes < SMALLEST_LENT:
+        """Say whether the pickler is to keep `buffer` in band: if it is small and no mark of ours."""
+        _, beside = self._beside.get(id(buffer), (None, None))
+        if beside is None:
+            beside = memoryview(buffer)
+            if self._in_band or beside.nbytes < SMALLEST_LENT:
                 return True
-        self.buffers.append(view)
+        self.buffers.append(beside)
         return False
 
     def _lend_view(self, view: memoryview) -> tuple:
         # The pickler would refuse a view that is not contiguous, and has no need to see the
         # memory: an empty stand-in marks the place, take_buffer() puts the view there.
         check_view(view)
+        return memoryview, (self._mark(view),)
+
+    def _pass_broadcast(self, handle) -> tuple:
+        # The receiver puts the value itself where the mark is.
+        return itself, (self._mark(handle),)
+
+    def _mark(self, beside: object) -> PickleBuffer:
         mark = PickleBuffer(bytearray())
-        self._lent[id(mark)] = mark, view
-        return memoryview, (mark,)
+        self._beside[id(mark)] = mark, beside
+        return mark
 
     def _pass_queue(self, queue) -> tuple:
         self.keepalive.append(queue)
         return type(queue), (queue.id,)
+
+
+def itself(value):
+    """Arrives as `value`, as part of a pickle."""
+    return value
+
+
+def _give_value(handle) -> tuple:
+    return itself, (handle.value,)
 
 
 def check_view(view: memoryview) -> None:
@@ -104,8 +124,8 @@ def dumps(value: object) -> tuple[bytes, list, list]:
     """Pickle `value` for another interpreter.
 
     Returns:
-        The pickle, the buffers to lend (memoryviews, in order), and objects that must be kept
-        alive until the receiver has loaded the value.
+        The pickle, what travels beside it (memoryviews to lend and handles, in order), and objects
+        that must be kept alive until the receiver has loaded the value.
 
     Raises:
         Exception: Whatever pickling raised; `PicklingError` or `TypeError` as a rule,
@@ -119,12 +139,12 @@ def dumps_result(value: object) -> tuple[bytes, list, list]:
 
     A class that came from there by value goes back as a mere reference, without its definition.
     """
-    return _dump(value, Parts(in_band=False), is_result=True)
+    return _dump(value, Parts(in_band=False, is_result=True), is_result=True)
 
 
 def dumps_whole(value: object, *, is_result: bool = False) -> bytes:
     """As `dumps`, but everything in the pickle itself, memory of views included (copied)."""
-    return _dump(value, Parts(in_band=True), is_result=is_result)[0]
+    return _whole(_dump(value, Parts(in_band=True, is_result=is_result), is_result=is_result))
 
 
 def dumps_exception(exc: BaseException) -> bytes:
@@ -134,7 +154,8 @@ def dumps_exception(exc: BaseException) -> bytes:
     """
     from aiointerpreters import _errors
 
-    data = _dump(exc, Parts(in_band=True), is_result=True, plain=_ExceptionPickler)[0]
+    parts = Parts(in_band=True, is_result=True)
+    data = _whole(_dump(exc, parts, is_result=True, plain=_ExceptionPickler))
     if _errors.reduce_exception(exc) is NotImplemented and type(exc).__module__ != "builtins":
         try:
             loads(data)
@@ -165,18 +186,32 @@ class _ExceptionPickler(Pickler):
         return _errors.reduce_exception(obj)
 
 
-def dumps_function(function: object) -> bytes:
-    """Pickle a function by value, by cloudpickle, everything in the pickle itself."""
-    return _dump_by_value(function, Parts(in_band=True), False, None)[0]
+def dumps_function(function: object) -> tuple[bytes, list]:
+    """Pickle a function by value, by cloudpickle, everything in the pickle itself but handles.
+
+    Returns:
+        The pickle, and the handles (`broadcast`) whose values `loads` is to be given, in order.
+    """
+    return _dump_by_value(function, Parts(in_band=True), False, None)[:2]
 
 
-def dumps_plain(value: object) -> bytes | None:
-    """As `dumps_whole`, or None if that took cloudpickle."""
+def dumps_plain(value: object) -> tuple[bytes, list] | None:
+    """As `dumps_function`, for any value, without cloudpickle; None if that does not do."""
+    parts = Parts(in_band=True)
     try:
-        data = _run(Pickler, value, Parts(in_band=True))
+        data = _run(Pickler, value, parts)
     except Exception:
         return None
-    return None if _mentions_main(data) else data
+    return None if _mentions_main(data) else (data, parts.buffers)
+
+
+def _whole(dumped: tuple[bytes, list, list]) -> bytes:
+    data, beside, _ = dumped
+    if beside:
+        from _pickle import PicklingError
+
+        raise PicklingError("a broadcast cannot be sent as part of this")
+    return data
 
 
 def loads(data: bytes | memoryview, buffers=()) -> object:
@@ -184,7 +219,8 @@ def loads(data: bytes | memoryview, buffers=()) -> object:
 
     Args:
         data: The pickle.
-        buffers: Objects with the buffer protocol that export the lent memory, in order.
+        buffers: What travelled beside it, in order: objects with the buffer protocol that export
+            the lent memory, and the values of handles.
 
     Raises:
         Exception: Whatever unpickling raised.

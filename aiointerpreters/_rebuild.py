@@ -19,6 +19,7 @@ FUNCTION = 3  # (FUNCTION, index)
 OBJECT = 4  # (OBJECT, index): in the payload's pickle
 CACHE = 5  # (CACHE, index): functools.lru_cache around a function; one with nothing in it
 VARIABLE = 6  # (VARIABLE, *name): a context variable, as find_variable() takes its name
+BESIDE = 7  # (BESIDE, index): the value of a handle (broadcast), which travels beside the payload
 
 FunctionType = type(lambda: None)
 
@@ -97,8 +98,12 @@ def untagged(obj: object) -> object:
     return obj
 
 
-def load(payload: bytes | memoryview):
+def load(payload: bytes | memoryview, beside=()):
     """Make the function of which `dump` made `payload`.
+
+    Args:
+        payload: The payload.
+        beside: The values of the handles that `dump` found, in order.
 
     Raises:
         Exception: Whatever importing what the function uses raised, ImportError as a rule.
@@ -106,19 +111,22 @@ def load(payload: bytes | memoryview):
     if payload[:1] == CLOUD:
         from aiointerpreters import _pickling
 
-        return _pickling.loads(payload[1:])
-    return _Rebuild(*marshal.loads(payload[1:])).root
+        return _pickling.loads(payload[1:], beside)
+    return _Rebuild(beside, *marshal.loads(payload[1:])).root
 
 
 class _Rebuild:
     """The functions of one light payload, made first and filled afterwards: they may be cyclic."""
 
-    def __init__(self, root, records, namespaces, cells, caches, pickled) -> None:
+    def __init__(
+        self, beside, root, records, namespaces, cells, caches, pickled, own_beside
+    ) -> None:
+        self._beside = beside
         self._objects = ()
         if pickled is not None:
             from aiointerpreters import _pickling
 
-            self._objects = _pickling.loads(pickled)
+            self._objects = _pickling.loads(pickled, beside[own_beside:])
         builtins = sys.modules["builtins"]
         scopes = [{"__builtins__": builtins, **dict(base)} for base, _ in namespaces]
         self._cells = [_Cell() for _ in cells]
@@ -175,6 +183,8 @@ class _Rebuild:
             return self._caches[what]
         if kind == OBJECT:
             return self._objects[what]
+        if kind == BESIDE:
+            return self._beside[what]
         if kind == NAMED:
             return find_function(what, *rest)
         if kind == VARIABLE:

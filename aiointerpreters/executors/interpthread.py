@@ -27,6 +27,7 @@ if TYPE_CHECKING:
             max_interpreters: int | None,
             preload: tuple[str, ...],
             grace: float | None,
+            argument_cache_bytes: int,
             **kwargs: Any,
         ) -> None: ...
         def shutdown(
@@ -84,12 +85,20 @@ class InterpreterThreadPoolExecutor(_Executor):
         grace: Seconds that a tagged task has to end once it is interrupted. After that its worker
             is set aside: another thread and another interpreter take its place, and it ends
             whenever the task does. None: it is waited for. Default: 5.
+        argument_cache_bytes: Arguments of tagged calls that are passed again, the very same object,
+            are sent to each interpreter once: deeply immutable ones (`tuple`, `frozenset`, `str`,
+            `bytes`, and numbers within) from some size on, and such in a tuple that is an argument.
+            They are kept here, and as copies in interpreters, as long as they weigh no more than
+            this together, each of these no more than a quarter of it; those that were not used for
+            the longest time go first. About the bytes that they take in an interpreter. 0: nothing
+            is recognised or kept.
 
     Raises:
-        ValueError: `max_workers` or `max_interpreters` is not positive, `grace` is negative, or an
-            item of `preload` is no name that an interpreter could import.
-        TypeError: `initializer` cannot be called, `grace` is no number, or `preload` is no iterable
-            of names and modules.
+        ValueError: `max_workers` or `max_interpreters` is not positive, `grace` or
+            `argument_cache_bytes` is negative, or an item of `preload` is no name that an
+            interpreter could import.
+        TypeError: `initializer` cannot be called, `grace` is no number, `argument_cache_bytes` is
+            no int, or `preload` is no iterable of names and modules.
 
     A task's future ends with what the function raised, whose `__cause__`, for a tagged one, is a
     `RemoteTraceback` that shows the worker's traceback; or with `SendError`, if the function, an
@@ -110,6 +119,7 @@ class InterpreterThreadPoolExecutor(_Executor):
         max_interpreters: int | None = None,
         preload: Iterable[str | ModuleType] = (),
         grace: float | None = 5.0,
+        argument_cache_bytes: int = 64 * 2**20,
     ) -> None:
         names: tuple[str, ...] = ()
         if preload != ():
@@ -124,6 +134,7 @@ class InterpreterThreadPoolExecutor(_Executor):
             max_interpreters=max_interpreters,
             preload=names,
             grace=grace,
+            argument_cache_bytes=argument_cache_bytes,
         )
 
     def __exit__(

@@ -1,5 +1,6 @@
 #include "callables.h"
 
+#include "kept.h"
 #include "tag.h"
 #include "transport.h"
 
@@ -99,6 +100,15 @@ rebuild(struct callables *callables)
     return 0;
 }
 
+void
+callables_sweep(struct state *state)
+{
+    struct callables *callables = state->callables;
+    if (callables != NULL && count_owned(callables) < callables->count) {
+        rebuild(callables);
+    }
+}
+
 static struct callables *
 table_of(struct state *state)
 {
@@ -163,12 +173,31 @@ find_by_name(struct state *state, const struct func *func)
     return found;
 }
 
+/* Of its parcels: a list. */
 static PyObject *
-rebuild_by_value(const struct func *func)
+values_of(struct state *state, const struct func *func)
+{
+    PyObject *values = PyList_New((Py_ssize_t)func->parcel_count);
+    for (size_t i = 0; values != NULL && i < func->parcel_count; i++) {
+        PyObject *value = kept_get(state, func->parcels[i]);
+        if (value == NULL) {
+            Py_CLEAR(values);
+            break;
+        }
+        PyList_SET_ITEM(values, (Py_ssize_t)i, value);
+    }
+    return values;
+}
+
+static PyObject *
+rebuild_by_value(struct state *state, const struct func *func)
 {
     PyObject *payload = PyBytes_FromStringAndSize(func->payload, (Py_ssize_t)func->payload_size);
-    PyObject *found = payload == NULL ? NULL : state_call("_rebuild", "load", &payload, 1);
+    PyObject *values = payload == NULL ? NULL : values_of(state, func);
+    PyObject *args[] = {payload, values};
+    PyObject *found = values == NULL ? NULL : state_call("_rebuild", "load", args, 2);
     Py_XDECREF(payload);
+    Py_XDECREF(values);
     if (found == NULL && !PyErr_ExceptionMatches(PyExc_ImportError)) {
         transport_raise_send_error("function", func->name, Py_None, NULL);
     }
@@ -188,7 +217,7 @@ callables_get(struct state *state, struct func *func)
             return Py_NewRef(entry->callable);
         }
     }
-    PyObject *found = func->by_value ? rebuild_by_value(func) : find_by_name(state, func);
+    PyObject *found = func->by_value ? rebuild_by_value(state, func) : find_by_name(state, func);
     if (found != NULL && keep(callables, func, found) < 0) {
         Py_CLEAR(found);
     }

@@ -14,6 +14,9 @@
  * the import raised, or a SendError. */
 PyObject *callables_get(struct state *state, struct func *func);
 
+/* Lets go of those that nobody can submit any more. May run destructors, and leave an exception. */
+void callables_sweep(struct state *state);
+
 void callables_free(struct callables *callables);
 
 #endif

@@ -94,6 +94,14 @@ crew_is_exiting(void)
     return atomic_load_explicit(&registry.exiting, memory_order_acquire);
 }
 
+void
+crew_ask_visits(void)
+{
+    os_mutex_lock(&registry.lock);
+    each_pool(pool_ask_visits);
+    os_mutex_unlock(&registry.lock);
+}
+
 /* -- life -- */
 
 /* An encoded initializer; both may be NULL. */
@@ -176,6 +184,7 @@ crew_drop(struct crew *crew)
     os_mutex_unlock(&registry.lock);
     free_encoded(crew->interp.func, crew->interp.call);
     preload_free(crew->preload);
+    repeats_free(crew->repeats);
     Py_CLEAR(crew->threads);
     Py_CLEAR(crew->name_prefix);
     Py_CLEAR(crew->initializer);
@@ -545,6 +554,14 @@ crew_break_preload(struct crew *crew, PyObject *cause, const char *module)
     PyObject *why = PyUnicode_FromFormat(
         "The preload of module '%s' failed, the thread pool is not usable anymore", module);
     break_with(crew, why, "Exception in preload:", cause);
+}
+
+void
+crew_forget_repeats(struct crew *crew)
+{
+    if (crew->repeats != NULL) {
+        repeats_clear(crew->repeats);
+    }
 }
 
 static void

@@ -14,6 +14,7 @@
 #include "func.h"
 #include "message.h"
 #include "preload.h"
+#include "repeats.h"
 #include "state.h"
 
 /* How interpreters are initialized: plain memory, constant once `ready`, which is before the first
@@ -44,6 +45,7 @@ struct crew {
     struct interp_initializer interp;
     int64_t grace; /* ns from asking a task to stop to setting its worker aside; constant */
     struct preload *preload; /* owned, or NULL; set by who made the crew, constant then */
+    struct repeats *repeats; /* owned, or NULL: arguments are not recognised; set as `preload` */
     struct list starting;    /* of struct start: threads that are not ready yet */
     PyObject *broken;        /* str that says why, or NULL */
     PyObject *broken_cause;  /* the exception of the initializer or a preload, or NULL */
@@ -84,6 +86,9 @@ void crew_break_preload(struct crew *crew, PyObject *cause, const char *module);
 /* Raises BrokenThreadPool. */
 void crew_raise_broken(struct crew *crew);
 
+/* No call comes any more: forgets arguments that might have come again. */
+void crew_forget_repeats(struct crew *crew);
+
 /* Takes all pending tasks and cancels them. */
 void crew_cancel_pending(struct crew *crew);
 
@@ -95,6 +100,10 @@ void crew_stop(struct crew *crew);
  * all crews are stopped instead. Whether there was a Ctrl-C. */
 bool crew_join_all(bool stop);
 bool crew_is_exiting(void);
+
+/* Has interpreters of all crews entered that no task is about to enter. Any thread, attached or not,
+ * that holds no lock. */
+void crew_ask_visits(void);
 
 /* How many forks away from the first process this one is: what was accepted in another generation
  * is another process's. */

@@ -2,6 +2,7 @@
 #include "transport.h"
 
 #include "handover.h"
+#include "kept.h"
 #include "lending.h"
 
 #include <string.h>
@@ -107,6 +108,9 @@ decode_loan(struct decoder *decoder, const struct wire_item *item)
     if (view == NULL) {
         return NULL;
     }
+    if (view->kind == VIEW_PARCEL) {
+        return kept_get(decoder->state, parcel_of_view(view));
+    }
     if (view->kind == VIEW_BYTES || view->kind == VIEW_STR) {
         return lending_read_block(view);
     }
@@ -163,17 +167,25 @@ pickle_data(struct decoder *decoder, const struct wire_item *pickle, size_t *buf
     return PyMemoryView_FromMemory((char *)bytes, (Py_ssize_t)size, PyBUF_READ);
 }
 
+/* What a pickle finds out of band: memory, or the value of a parcel. */
+static PyObject *
+receive_beside(struct decoder *decoder, const struct view *view)
+{
+    return view->kind == VIEW_PARCEL ? kept_get(decoder->state, parcel_of_view(view))
+                                     : receive_copy(decoder, view);
+}
+
 static PyObject *
 receive_buffers(struct decoder *decoder, size_t count)
 {
     PyObject *buffers = PyList_New(0);
     for (size_t i = 0; buffers != NULL && i < count; i++) {
         const struct view *view = next_view(decoder);
-        PyObject *memoryview = view == NULL ? NULL : receive_copy(decoder, view);
-        if (memoryview == NULL || PyList_Append(buffers, memoryview) < 0) {
+        PyObject *buffer = view == NULL ? NULL : receive_beside(decoder, view);
+        if (buffer == NULL || PyList_Append(buffers, buffer) < 0) {
             Py_CLEAR(buffers);
         }
-        Py_XDECREF(memoryview);
+        Py_XDECREF(buffer);
     }
     return buffers;
 }

@@ -1,5 +1,6 @@
 #include "definition.h"
 
+#include "broadcast.h"
 #include "transport.h"
 
 #include <string.h>
@@ -233,12 +234,38 @@ missing_mark(void)
     return mark;
 }
 
+/* Has `func`, which may be NULL, own what the handles stand for. Takes it over: NULL: out of memory. */
+static struct func *
+with_handles(struct state *state, struct func *func, PyObject *handles)
+{
+    size_t count = (size_t)PyList_GET_SIZE(handles);
+    if (func == NULL || count == 0) {
+        return func;
+    }
+    struct parcel **parcels = PyMem_Calloc(count, sizeof(*parcels));
+    bool taken = parcels != NULL;
+    for (size_t i = 0; taken && i < count; i++) {
+        PyObject *handle = PyList_GET_ITEM(handles, (Py_ssize_t)i);
+        parcels[i] = broadcast_check(state, handle) ? broadcast_parcel(handle) : NULL;
+        taken = parcels[i] != NULL;
+    }
+    taken = taken && func_take_parcels(func, parcels, count);
+    PyMem_Free(parcels);
+    if (!taken) {
+        func_disown(func);
+        return NULL;
+    }
+    return func;
+}
+
 static PyObject *
 define_by_value(struct state *state, PyObject *function)
 {
     const char *name;
     PyObject *name_holder = definition_name(function, &name);
-    PyObject *dumped = state_call("_byvalue", "dump", &function, 1);
+    PyObject *handles = PyList_New(0);
+    PyObject *args[] = {function, handles};
+    PyObject *dumped = handles == NULL ? NULL : state_call("_byvalue", "dump", args, 2);
     DefinitionObject *self = NULL;
     PyObject *payload, *dependencies;
     if (dumped == NULL) {
@@ -247,7 +274,7 @@ define_by_value(struct state *state, PyObject *function)
     else if (PyArg_ParseTuple(dumped, "SO!", &payload, &PyTuple_Type, &dependencies)) {
         struct func *func =
             func_by_value(name, PyBytes_AS_STRING(payload), (size_t)PyBytes_GET_SIZE(payload));
-        self = definition_new(state, func, function);
+        self = definition_new(state, with_handles(state, func, handles), function);
     }
     if (self != NULL) {
         self->dependencies = Py_NewRef(dependencies);
@@ -257,6 +284,7 @@ define_by_value(struct state *state, PyObject *function)
         }
     }
     Py_XDECREF(dumped);
+    Py_XDECREF(handles);
     Py_XDECREF(name_holder);
     return (PyObject *)self;
 }

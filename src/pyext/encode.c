@@ -1,6 +1,7 @@
 /* The sending half of transport. */
 #include "transport.h"
 
+#include "broadcast.h"
 #include "handover.h"
 #include "lending.h"
 
@@ -13,15 +14,21 @@ enum { MEMO_ROOM = 16 };
 
 struct memo_entry {
     PyObject *object; /* borrowed: the caller's values stay alive and unchanged meanwhile */
-    size_t index;
+    size_t index;     /* of the container */
+    bool is_parcel;   /* it went as a parcel: `index` is its view's */
 };
 
 struct encoder {
     struct state *state;
     struct message *message;
     struct handover *handover; /* of a worker's result; NULL: what is large is lent */
+    struct repeats *repeats;   /* or NULL */
     size_t depth;              /* containers around the value at hand */
     size_t containers;         /* begun so far */
+    size_t members;            /* of these, dicts' pairs once */
+    size_t lent;               /* bytes of blocks that are lent */
+    size_t mutables;           /* met so far, or what might be one */
+    size_t lowest_again;       /* container that the value that is weighed refers back to */
     struct memo_entry *memo;   /* `memo_size` places, a power of two */
     size_t memo_size;
     size_t memo_count;
@@ -94,6 +101,7 @@ check(int result)
 }
 
 static encoded encode_item(struct encoder *encoder, PyObject *value, bool shared);
+static encoded encode_argument(struct encoder *encoder, PyObject *value, bool shared);
 
 static encoded
 encode_int(struct wire_buffer *out, PyObject *value)
@@ -126,9 +134,34 @@ encode_view(struct encoder *encoder, struct view *view)
     if (view == NULL) {
         return FAILED;
     }
+    if (view->kind == VIEW_BYTES || view->kind == VIEW_STR) {
+        encoder->lent += (size_t)view->size;
+    }
+    else {
+        encoder->mutables++;
+    }
     ptrdiff_t index = message_add_view(encoder->message, view);
     return index < 0 ? out_of_memory()
                      : check(wire_put_loan(&encoder->message->bytes, (size_t)index));
+}
+
+/* NULL with an exception. */
+static struct view *
+view_of_parcel(struct parcel *parcel)
+{
+    struct view *view = parcel_view(parcel);
+    if (view == NULL) {
+        PyErr_NoMemory();
+    }
+    return view;
+}
+
+static encoded
+encode_handle(struct encoder *encoder, PyObject *handle)
+{
+    struct parcel *parcel = broadcast_parcel(handle);
+    return parcel != NULL ? encode_view(encoder, view_of_parcel(parcel))
+                          : encode_item(encoder, broadcast_value(handle), true);
 }
 
 static encoded
@@ -234,17 +267,43 @@ encode_pairs(struct encoder *encoder, PyObject *dict)
     return ENCODED;
 }
 
+/* The members of a tuple that is an argument are looked at as arguments are. */
 static encoded
 encode_sequence(struct encoder *encoder, PyObject *value)
 {
+    bool is_argument = encoder->repeats != NULL && encoder->depth == 1 && PyTuple_CheckExact(value);
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(value); i++) {
         PyObject *member = PySequence_Fast_GET_ITEM(value, i);
-        encoded result = encode_item(encoder, member, Py_REFCNT(member) > 1);
+        bool shared = Py_REFCNT(member) > 1;
+        encoded result = is_argument ? encode_argument(encoder, member, shared)
+                                     : encode_item(encoder, member, shared);
         if (result != ENCODED) {
             return result;
         }
     }
     return ENCODED;
+}
+
+/* The entry of a container, to be filled if it is new. NULL with an exception. */
+static struct memo_entry *
+memo_find(struct encoder *encoder, PyObject *container)
+{
+    if (2 * encoder->memo_count >= encoder->memo_size && memo_grow(encoder) < 0) {
+        return NULL;
+    }
+    return memo_place(encoder->memo, encoder->memo_size, container);
+}
+
+static encoded
+put_again(struct encoder *encoder, const struct memo_entry *entry)
+{
+    struct wire_buffer *out = &encoder->message->bytes;
+    if (entry->is_parcel) {
+        encoder->mutables++;
+        return check(wire_put_loan(out, entry->index));
+    }
+    encoder->lowest_again = Py_MIN(encoder->lowest_again, entry->index);
+    return check(wire_put_ref(out, entry->index));
 }
 
 /* Writes a reference if the container was begun before, and else notes it. `shared` says that more
@@ -257,16 +316,16 @@ recall(struct encoder *encoder, PyObject *value, bool shared, bool *recalled)
     if (!shared) {
         return ENCODED;
     }
-    if (2 * encoder->memo_count >= encoder->memo_size && memo_grow(encoder) < 0) {
+    struct memo_entry *entry = memo_find(encoder, value);
+    if (entry == NULL) {
         return FAILED;
     }
-    struct memo_entry *entry = memo_place(encoder->memo, encoder->memo_size, value);
     if (entry->object != NULL) {
         encoder->containers--;
         *recalled = true;
-        return check(wire_put_ref(&encoder->message->bytes, entry->index));
+        return put_again(encoder, entry);
     }
-    *entry = (struct memo_entry){value, index};
+    *entry = (struct memo_entry){.object = value, .index = index};
     encoder->memo_count++;
     return ENCODED;
 }
@@ -310,6 +369,8 @@ encode_container(struct encoder *encoder, PyObject *value, bool shared)
     if (wire_put_container(&encoder->message->bytes, tag, count) < 0) {
         return out_of_memory();
     }
+    encoder->members += count;
+    encoder->mutables += tag != WIRE_TUPLE && tag != WIRE_FROZENSET;
     if (Py_EnterRecursiveCall(" while encoding a value for another interpreter")) {
         return FAILED;
     }
@@ -361,11 +422,70 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
         return check(
             wire_put_complex(out, PyComplex_RealAsDouble(value), PyComplex_ImagAsDouble(value)));
     }
+    if (broadcast_check(encoder->state, value)) {
+        return encode_handle(encoder, value);
+    }
     if (encoder->depth == 0 && lending_is_queue(value)) {
         return encode_view(encoder, lending_lend_queue(encoder->state, value));
     }
     encoded result = encode_container(encoder, value, shared);
     return result == NOT_NATIVE && encoder->depth == 0 ? encode_exporter(encoder, value) : result;
+}
+
+/* -- arguments, which may be repeats -- */
+
+/* About the bytes that it takes in an interpreter. */
+static size_t
+weight_so_far(const struct encoder *encoder)
+{
+    enum { OF_CONTAINER = 48, OF_MEMBER = 8 };
+    return encoder->message->bytes.size + encoder->lent + encoder->containers * OF_CONTAINER +
+           encoder->members * OF_MEMBER;
+}
+
+/* Encodes the value as what it is, and has it known if it could be sent once. */
+static encoded
+encode_weighed(struct encoder *encoder, PyObject *value, bool shared)
+{
+    size_t outer_again = encoder->lowest_again;
+    size_t first = encoder->containers;
+    size_t mutables = encoder->mutables;
+    size_t weight = weight_so_far(encoder);
+    encoder->lowest_again = SIZE_MAX;
+    encoded result = encode_item(encoder, value, shared);
+    /* What was begun outside of the value may be in something that can be changed. */
+    bool is_whole = encoder->lowest_again >= first;
+    encoder->lowest_again = Py_MIN(encoder->lowest_again, outer_again);
+    if (result == ENCODED && is_whole && encoder->mutables == mutables) {
+        repeats_note(encoder->repeats, value, weight_so_far(encoder) - weight);
+    }
+    return result;
+}
+
+static encoded
+encode_parcel(struct encoder *encoder, PyObject *value, struct parcel *parcel)
+{
+    struct memo_entry *entry = memo_find(encoder, value);
+    if (entry == NULL) {
+        return FAILED;
+    }
+    if (entry->object != NULL) {
+        return put_again(encoder, entry);
+    }
+    *entry = (struct memo_entry){value, encoder->message->view_count, true};
+    encoder->memo_count++;
+    return encode_view(encoder, view_of_parcel(parcel));
+}
+
+static encoded
+encode_argument(struct encoder *encoder, PyObject *value, bool shared)
+{
+    if (!repeats_is_kind(encoder->repeats, value)) {
+        return encode_item(encoder, value, shared);
+    }
+    struct parcel *parcel = repeats_find(encoder->repeats, encoder->state, value);
+    return parcel != NULL ? encode_parcel(encoder, value, parcel)
+                          : encode_weighed(encoder, value, shared);
 }
 
 /* -- by pickle -- */
@@ -380,7 +500,11 @@ static int
 add_pickle_buffers(struct encoder *encoder, PyObject *buffers)
 {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(buffers); i++) {
-        if (encode_memory(encoder, PyList_GET_ITEM(buffers, i), false) != ENCODED) {
+        PyObject *buffer = PyList_GET_ITEM(buffers, i);
+        encoded result = broadcast_check(encoder->state, buffer)
+                             ? encode_view(encoder, view_of_parcel(broadcast_parcel(buffer)))
+                             : encode_memory(encoder, buffer, false);
+        if (result != ENCODED) {
             return -1;
         }
     }
@@ -512,6 +636,20 @@ total_values(const struct call_values *call)
     return call->count + keywords;
 }
 
+/* For a call that will be pickled: what of its values, from `first` on, could be sent once all the same
+ * becomes known. The message is of no use afterwards. */
+static void
+weigh_arguments(struct encoder *encoder, const struct call_values *call, size_t first)
+{
+    encoder->depth = 0;
+    for (size_t i = first; i < total_values(call); i++) {
+        if (repeats_is_kind(call->repeats, call->values[i]) &&
+            encode_argument(encoder, call->values[i], true) == FAILED) {
+            PyErr_Clear();
+        }
+    }
+}
+
 /* A tuple of all values, then the tuple of keywords if there are any. The first is no object of
  * its own on the other side, but counts as a container all the same. */
 static encoded
@@ -520,6 +658,7 @@ encode_native_call(struct encoder *encoder, const struct call_values *call)
     struct wire_buffer *out = &encoder->message->bytes;
     size_t total = total_values(call);
     if (call->callable != NULL) {
+        weigh_arguments(encoder, call, 0);
         return NOT_NATIVE;
     }
     if (wire_put_container(out, WIRE_TUPLE, total) < 0) {
@@ -528,7 +667,10 @@ encode_native_call(struct encoder *encoder, const struct call_values *call)
     encoder->containers++;
     encoded result = ENCODED;
     for (size_t i = 0; i < total && result == ENCODED; i++) {
-        result = encode_item(encoder, call->values[i], true);
+        result = encode_argument(encoder, call->values[i], true);
+        if (result == NOT_NATIVE) {
+            weigh_arguments(encoder, call, i + 1);
+        }
     }
     if (result == ENCODED && call->keywords != NULL) {
         result = encode_item(encoder, call->keywords, false);
@@ -536,23 +678,36 @@ encode_native_call(struct encoder *encoder, const struct call_values *call)
     return result;
 }
 
-/* The arguments as they are pickled: exporters of memory as memoryviews. */
+/* The value as it is pickled: a handle if it is sent once, an exporter of memory as a memoryview. A new reference. */
 static PyObject *
-tuple_of(PyObject *const *values, size_t count)
+pickled_argument(struct state *state, const struct call_values *call, PyObject *value)
 {
+    struct parcel *parcel =
+        repeats_is_kind(call->repeats, value) ? repeats_recall(call->repeats, value) : NULL;
+    if (parcel != NULL) {
+        return broadcast_of(state, value, parcel);
+    }
+    PyObject *memoryview;
+    int exports = lending_view_of(value, &memoryview);
+    if (exports < 0 && exporter_refuses()) {
+        PyErr_Clear();
+        exports = 0;
+    }
+    return exports > 0 ? memoryview : exports < 0 ? NULL : Py_NewRef(value);
+}
+
+static PyObject *
+pickled_arguments(struct state *state, const struct call_values *call)
+{
+    size_t count = total_values(call);
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; tuple != NULL && i < count; i++) {
-        PyObject *memoryview;
-        int exports = lending_view_of(values[i], &memoryview);
-        if (exports < 0 && exporter_refuses()) {
-            PyErr_Clear();
-            exports = 0;
-        }
-        if (exports < 0) {
+        PyObject *argument = pickled_argument(state, call, call->values[i]);
+        if (argument == NULL) {
             Py_CLEAR(tuple);
             break;
         }
-        PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, exports > 0 ? memoryview : Py_NewRef(values[i]));
+        PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, argument);
     }
     return tuple;
 }
@@ -560,7 +715,7 @@ tuple_of(PyObject *const *values, size_t count)
 static int
 encode_pickled_call(struct state *state, struct message *message, const struct call_values *call)
 {
-    PyObject *values = tuple_of(call->values, total_values(call));
+    PyObject *values = pickled_arguments(state, call);
     if (values == NULL) {
         return -1;
     }
@@ -650,6 +805,7 @@ transport_encode_call(struct state *state, struct message *message, const struct
 {
     struct encoder encoder;
     encoder_init(&encoder, state, message, NULL);
+    encoder.repeats = call->repeats;
     encoded result = encode_native_call(&encoder, call);
     encoder_free(&encoder);
     if (result == ENCODED) {

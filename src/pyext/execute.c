@@ -2,6 +2,7 @@
 
 #include "callables.h"
 #include "definition.h"
+#include "kept.h"
 #include "lending.h"
 #include "searchpath.h"
 #include "target.h"
@@ -36,12 +37,19 @@ called_free(struct called *called)
     Py_CLEAR(called->name_holder);
 }
 
+void
+execute_visit(struct interp *interp)
+{
+    lending_collect(interp->state);
+    kept_sweep(interp->state);
+}
+
 /* The value that the call returned, or NULL with what it raised. */
 static PyObject *
 call(struct interp *interp, struct func *func, const struct message *message, struct called *called)
 {
     struct received_call received;
-    lending_collect(interp->state);
+    execute_visit(interp);
     if (searchpath_apply(interp->state, &interp->path_version) < 0) {
         return NULL;
     }

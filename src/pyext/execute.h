@@ -24,6 +24,8 @@ void execute_failed(struct interp *interp, struct task *task);
  * `error` holds what it raised. */
 const char *execute_preload(struct interp *interp, const struct preload *preload,
                             struct message *error);
+/* When no task has entered it for a while: lets go of what nobody needs any more. */
+void execute_visit(struct interp *interp);
 /* Has the interpreter import of this package what not every task needs. */
 void execute_warm_up(struct interp *interp);
 

@@ -102,6 +102,27 @@ parse_grace(PyObject *value, int64_t *grace)
     return 0;
 }
 
+/* `value`: NULL is 0. */
+static int
+parse_cache_bytes(PyObject *value, size_t *limit)
+{
+    *limit = 0;
+    if (value == NULL) {
+        return 0;
+    }
+    Py_ssize_t bytes = PyLong_Check(value) ? PyNumber_AsSsize_t(value, NULL) : 0; /* clipped */
+    if (!PyLong_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "argument_cache_bytes must be an int, got %T", value);
+        return -1;
+    }
+    if (bytes < 0) {
+        PyErr_SetString(PyExc_ValueError, "argument_cache_bytes must not be negative");
+        return -1;
+    }
+    *limit = (size_t)bytes;
+    return 0;
+}
+
 static PyObject *
 prefix_of(PyObject *given)
 {
@@ -142,6 +163,7 @@ abandon_crew(ExecutorData *data)
     data->crew = NULL;
     if (crew != NULL) {
         pool_close(&crew->pool);
+        crew_forget_repeats(crew);
         crew_drop(crew);
     }
 }
@@ -156,17 +178,20 @@ executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
                             "max_interpreters",
                             "preload",
                             "grace",
+                            "argument_cache_bytes",
                             NULL};
     PyObject *max_workers = Py_None, *prefix = NULL, *initializer = Py_None, *initargs = NULL,
-             *max_interpreters = Py_None, *preload = NULL, *seconds = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOO$OO!O:InterpreterThreadPoolExecutor",
-                                     names, &max_workers, &prefix, &initializer, &initargs,
-                                     &max_interpreters, &PyTuple_Type, &preload, &seconds)) {
+             *max_interpreters = Py_None, *preload = NULL, *seconds = NULL, *cache_bytes = NULL;
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "|OOOO$OO!OO:InterpreterThreadPoolExecutor", names, &max_workers, &prefix,
+            &initializer, &initargs, &max_interpreters, &PyTuple_Type, &preload, &seconds,
+            &cache_bytes)) {
         return -1;
     }
     int64_t grace;
     unsigned workers, interpreters;
-    if (parse_grace(seconds, &grace) < 0) {
+    size_t cache_limit;
+    if (parse_grace(seconds, &grace) < 0 || parse_cache_bytes(cache_bytes, &cache_limit) < 0) {
         return -1;
     }
     if (parse_counts(max_workers, max_interpreters, &workers, &interpreters) < 0) {
@@ -193,6 +218,7 @@ executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     crew->preload = modules;
     crew->grace = grace;
+    crew->repeats = cache_limit > 0 ? repeats_new(cache_limit) : NULL; /* without memory: none */
     abandon_crew(data_of(self));
     data_of(self)->crew = crew;
     return 0;
@@ -325,6 +351,7 @@ shut_down(struct crew *crew, bool wait, bool cancel_futures, bool interrupt)
 {
     crew->shutdown = true;
     pool_close(&crew->pool);
+    crew_forget_repeats(crew);
     if (interrupt) {
         crew_stop(crew);
     }

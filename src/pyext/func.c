@@ -1,5 +1,7 @@
 #include "func.h"
 
+#include "parcel.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +55,21 @@ func_by_value(const char *name, const void *payload, size_t size)
     return func;
 }
 
+bool
+func_take_parcels(struct func *func, struct parcel *const *parcels, size_t count)
+{
+    func->parcels = calloc(count, sizeof(*func->parcels));
+    if (func->parcels == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        parcel_own(parcels[i]);
+        func->parcels[i] = parcels[i];
+    }
+    func->parcel_count = count;
+    return true;
+}
+
 void
 func_hold(struct func *func)
 {
@@ -63,6 +80,7 @@ void
 func_drop(struct func *func)
 {
     if (atomic_fetch_sub_explicit(&func->refs, 1, memory_order_acq_rel) == 1) {
+        free(func->parcels);
         free(func);
     }
 }
@@ -77,7 +95,12 @@ func_own(struct func *func)
 void
 func_disown(struct func *func)
 {
-    atomic_fetch_sub_explicit(&func->owners, 1, memory_order_release);
+    /* acq_rel: whoever gives up the parcels does so after all others have used them. */
+    if (atomic_fetch_sub_explicit(&func->owners, 1, memory_order_acq_rel) == 1) {
+        for (size_t i = 0; i < func->parcel_count; i++) {
+            parcel_disown(func->parcels[i]);
+        }
+    }
     func_drop(func);
 }
 

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct parcel;
+
 struct func {
     atomic_size_t refs;
     atomic_size_t owners;
@@ -21,11 +23,17 @@ struct func {
     const char *qualname;
     const void *payload; /* by value: what aiointerpreters._rebuild.load takes */
     size_t payload_size;
+    struct parcel *
+        *parcels; /* by value: what the payload finds beside it; owned while it has owners */
+    size_t parcel_count;
 };
 
 /* Copies what it is given. One owner, the caller. NULL: out of memory. */
 struct func *func_by_name(const char *module, const char *qualname);
 struct func *func_by_value(const char *name, const void *payload, size_t size);
+
+/* Before it is shared: has it own so many parcels. False: out of memory, and it owns none. */
+bool func_take_parcels(struct func *func, struct parcel *const *parcels, size_t count);
 
 void func_own(struct func *func);
 void func_disown(struct func *func);

@@ -1,6 +1,7 @@
 #include "interp.h"
 
 #include "callables.h"
+#include "kept.h"
 #include "lending.h"
 #include "stopping.h"
 
@@ -129,6 +130,7 @@ interp_end(struct interp *interp)
     struct callables *callables = interp->state->callables;
     interp->state->callables = NULL;
     callables_free(callables); /* runs destructors */
+    kept_free(interp->state);  /* the same */
     lending_close(interp->state);
     interp->state = NULL;
     Py_CLEAR(interp->module);

@@ -24,6 +24,7 @@ struct view {
         VIEW_BYTES,  /* the contents of a large bytes */
         VIEW_STR,    /* of a large str, units of `itemsize` bytes */
         VIEW_OBJECT, /* of a large bytes or str that the receiver may have itself (handover) */
+        VIEW_PARCEL, /* no memory: a value that is sent once (parcel), whose loan it is */
     } kind;
     int64_t queue_id;
     bool ascii; /* a str of nothing but ASCII */

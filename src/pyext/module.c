@@ -1,6 +1,7 @@
 /* module: the extension module aiointerpreters._core, put together from the rooms. */
 #include "state.h"
 
+#include "broadcast.h"
 #include "callables.h"
 #include "crew.h"
 #include "definition.h"
@@ -9,8 +10,10 @@
 #include "future.h"
 #include "handover.h"
 #include "interp.h"
+#include "kept.h"
 #include "lending.h"
 #include "map.h"
+#include "parcel.h"
 #include "searchpath.h"
 #include "stopping.h"
 #include "tag.h"
@@ -169,7 +172,8 @@ module_exec(PyObject *module)
     state->module = module;
     state->is_main = PyInterpreterState_Get() == PyInterpreterState_Main();
     if (lending_open(state) < 0 || exporter_register_types(state) < 0 ||
-        tag_register_types(state) < 0 || target_register_types(state) < 0) {
+        tag_register_types(state) < 0 || target_register_types(state) < 0 ||
+        broadcast_register_types(state) < 0) {
         return -1;
     }
     return 0;
@@ -180,6 +184,7 @@ module_exec(PyObject *module)
     DO(state->tag_type);                                                \
     DO(state->exporter_type);                                           \
     DO(state->interrupted);                                             \
+    DO(state->broadcast_type);                                          \
     DO(state->definition_type);                                         \
     DO(state->definitions);                                             \
     DO(state->future_type);                                             \
@@ -225,6 +230,7 @@ module_free(void *module)
     module_clear(module);
     callables_free(state->callables);
     state->callables = NULL;
+    kept_free(state);
     lending_close(state);
 }
 
@@ -266,6 +272,7 @@ init_process(void)
         return -1;
     }
     handover_open();
+    parcel_init();
     done = true;
     return 0;
 }

@@ -12,6 +12,7 @@
 
 struct loan_home;
 struct callables;
+struct kept;
 
 struct state {
     PyObject *module; /* borrowed: the module owns this struct */
@@ -23,6 +24,9 @@ struct state {
     struct loan_home *home;      /* where this interpreter's loans return to */
     PyObject *interrupted;       /* the exception type Interrupted */
     struct callables *callables; /* functions this interpreter has looked up; NULL until used */
+    struct kept *kept;           /* values of parcels that it has decoded; NULL until used */
+    PyTypeObject *broadcast_type;
+    size_t broadcasts; /* handles that are alive */
 
     /* where executors live: made by executor_types() */
     bool executors_ready; /* what follows is complete, and the process prepared */

@@ -1,5 +1,6 @@
 #include "submit.h"
 
+#include "broadcast.h"
 #include "definition.h"
 #include "future.h"
 #include "lending.h"
@@ -163,11 +164,11 @@ flush_before_python(void *argument)
 }
 
 static int
-encode(struct state *state, struct task *task, const struct flat_call *call, PyObject *definition,
-       struct batch *batch)
+encode(struct state *state, struct crew *crew, struct task *task, const struct flat_call *call,
+       PyObject *definition, struct batch *batch)
 {
     struct message *message = &task->tagged.message;
-    struct call_values values = {NULL, call->values, call->count, call->keywords};
+    struct call_values values = {NULL, call->values, call->count, call->keywords, crew->repeats};
     struct python_guard guard = {flush_before_python, batch};
     if (definition != NULL) {
         task->tagged.func = definition_func(definition);
@@ -208,8 +209,8 @@ find_definition(struct state *state, TagObject *tag, PyObject *target, struct ba
 
 /* Fills a task with a tagged call. -1 with the exception that its future should end with. */
 static int
-fill_tagged(struct state *state, struct task *task, TagObject *tag, struct flat_call *call,
-            struct batch *batch)
+fill_tagged(struct state *state, struct crew *crew, struct task *task, TagObject *tag,
+            struct flat_call *call, struct batch *batch)
 {
     PyObject *definition;
     if (flatten(state, call) < 0 ||
@@ -220,12 +221,25 @@ fill_tagged(struct state *state, struct task *task, TagObject *tag, struct flat_
         batch->target = call->target;
         Py_XSETREF(batch->definition, Py_XNewRef(definition));
     }
-    int result = encode(state, task, call, definition, batch);
+    int result = encode(state, crew, task, call, definition, batch);
     if (result < 0 && batch != NULL) {
         Py_CLEAR(batch->definition); /* saying why has run Python */
     }
     Py_XDECREF(definition);
     return result;
+}
+
+/* Puts values in the place of handles. */
+static int
+open_handles(struct state *state, struct plain_call *call, struct batch *batch)
+{
+    int found = broadcast_is_within(state, call->function, call->args, call->kwargs);
+    if (found <= 0) {
+        return found;
+    }
+    return flush_before_python(batch) < 0
+               ? -1
+               : broadcast_replace(&call->function, &call->args, &call->kwargs);
 }
 
 static int
@@ -363,7 +377,7 @@ make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_
         task->interruptible = !tag->options.uninterruptible;
         task->limit = tag->options.limit;
     }
-    if (task == NULL || fill_tagged(state, task, tag, call, batch) == 0) {
+    if (task == NULL || fill_tagged(state, crew, task, tag, call, batch) == 0) {
         return task;
     }
     if ((batch != NULL && batch->refused) || !PyErr_ExceptionMatches(PyExc_Exception)) {
@@ -377,10 +391,12 @@ make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_
 }
 
 static struct task *
-make_plain(PyObject *function, PyObject *const *values, size_t count, PyObject *keywords)
+make_plain(struct state *state, PyObject *function, PyObject *const *values, size_t count,
+           PyObject *keywords, struct batch *batch)
 {
     struct task *task = task_new(false, crew_generation());
-    if (task != NULL && fill_plain(task, function, values, count, keywords) < 0) {
+    if (task != NULL && (fill_plain(task, function, values, count, keywords) < 0 ||
+                         open_handles(state, &task->plain, batch) < 0)) {
         task_drop(task);
         return NULL;
     }
@@ -402,7 +418,7 @@ make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *
     if (tag == NULL) {
         tag = tag_in_context_run(state, function);
         if (tag == NULL) {
-            return make_plain(function, values, count, keywords);
+            return make_plain(state, function, values, count, keywords, batch);
         }
         call.target = (PyObject *)tag;
         if (unwrap_partial(&call, function, 1) < 0) {
@@ -473,24 +489,33 @@ batch_flush(struct batch *batch)
 static bool
 is_large(const struct task *task)
 {
-    return task->job.slotted &&
-           (task->tagged.message.bytes.size > LARGE_MESSAGE || task->tagged.message.view_count > 0);
+    if (!task->job.slotted) {
+        return false;
+    }
+    const struct message *message = &task->tagged.message;
+    for (size_t i = 0; i < message->view_count; i++) {
+        if (message->views[i]->kind != VIEW_PARCEL) {
+            return true;
+        }
+    }
+    return message->bytes.size > LARGE_MESSAGE;
 }
 
 /* Whether encoding a value runs no Python, unless batch_add() is told before (struct python_guard). */
 static bool
-is_builtin(PyObject *value)
+is_builtin(struct state *state, PyObject *value)
 {
     return PyLong_CheckExact(value) || PyUnicode_CheckExact(value) || PyFloat_CheckExact(value) ||
            PyBytes_CheckExact(value) || PyTuple_CheckExact(value) || PyList_CheckExact(value) ||
-           PyDict_CheckExact(value) || PyBool_Check(value) || value == Py_None;
+           PyDict_CheckExact(value) || PyBool_Check(value) || value == Py_None ||
+           broadcast_check(state, value);
 }
 
 struct task *
 batch_add(struct batch *batch, PyObject *const *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (batch->count > 0 && !is_builtin(values[i]) &&
+        if (batch->count > 0 && !is_builtin(batch->state, values[i]) &&
             tag_check(batch->state, batch->function) && batch_flush(batch) < 0) {
             return NULL;
         }

@@ -13,6 +13,7 @@
 #define AIOINTERP_TRANSPORT_H
 
 #include "message.h"
+#include "repeats.h"
 #include "state.h"
 
 /* A call as vectorcall has it: `count` positional values, then those of `keywords` (a tuple of str,
@@ -22,6 +23,7 @@ struct call_values {
     PyObject *const *values;
     size_t count; /* positional */
     PyObject *keywords;
+    struct repeats *repeats; /* of who sends it, or NULL: nothing is recognised */
 };
 
 /* Called before encoding runs what may be anybody's Python (pickle). -1 with an exception: give up. */

@@ -8,6 +8,7 @@
 #include "worker.h"
 
 #include "../core/aside.h"
+#include "broadcast.h"
 #include "execute.h"
 #include "future.h"
 #include "prestart.h"
@@ -429,8 +430,19 @@ run_maker(struct worker_thread *worker, struct task *task)
 }
 
 static struct job *
+run_visit(struct worker_thread *worker)
+{
+    go_interp(worker);
+    execute_visit(worker->entered);
+    return take(worker);
+}
+
+static struct job *
 run(struct worker_thread *worker, struct job *job)
 {
+    if (job->is_visit) {
+        return run_visit(worker);
+    }
     struct task *task = LIST_ENTRY(job, struct task, job);
     if (job->wants > 0) {
         return run_maker(worker, task);
@@ -477,6 +489,23 @@ run_all(struct worker_thread *worker)
 
 /* -- the thread -- */
 
+/* NULL with an exception. */
+static PyObject *
+call_initializer(struct crew *crew)
+{
+    PyObject *function = Py_NewRef(crew->initializer);
+    PyObject *args = Py_NewRef(crew->initargs);
+    PyObject *kwargs = NULL;
+    int found = broadcast_is_within(crew->state, function, args, NULL);
+    PyObject *done = NULL;
+    if (found == 0 || (found > 0 && broadcast_replace(&function, &args, &kwargs) == 0)) {
+        done = PyObject_Call(function, args, NULL);
+    }
+    Py_DECREF(function);
+    Py_DECREF(args);
+    return done;
+}
+
 /* At main: runs the executor's initializer in this thread. */
 static bool
 initialize_thread(struct crew *crew)
@@ -484,7 +513,7 @@ initialize_thread(struct crew *crew)
     if (!crew->initializes_threads) {
         return true;
     }
-    PyObject *done = PyObject_Call(crew->initializer, crew->initargs, NULL);
+    PyObject *done = call_initializer(crew);
     if (done != NULL) {
         Py_DECREF(done);
         return true;

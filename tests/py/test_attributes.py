@@ -218,6 +218,7 @@ def test_signature_of_the_class():
         "max_interpreters": None,
         "preload": (),
         "grace": 5.0,
+        "argument_cache_bytes": 64 * 2**20,
     }
     assert parameters["max_interpreters"].kind is inspect.Parameter.KEYWORD_ONLY
 

@@ -1,0 +1,99 @@
+#include "parcel.h"
+
+#include "crew.h"
+
+#include <stdlib.h>
+
+/* A home that has closed: whoever gives up the last loan of a parcel calls orphaned() at once. */
+static struct loan_home ownerless;
+
+/* Written (release) after the owners of a parcel are gone, read (acquire) before they are counted. */
+static atomic_uint epoch;
+
+static void
+orphaned(struct loan *loan)
+{
+    struct parcel *parcel = (struct parcel *)loan;
+    message_free(&parcel->message); /* it may hold further parcels */
+    /* Nobody comes to keep it now; who does came from an owner, before the owner went. */
+    if (atomic_load_explicit(&parcel->holders, memory_order_relaxed) > 1) {
+        atomic_fetch_add_explicit(&epoch, 1, memory_order_release);
+        crew_ask_visits();
+    }
+    parcel_drop(parcel);
+}
+
+void
+parcel_init(void)
+{
+    loan_home_init(&ownerless, NULL, orphaned, NULL);
+    loan_home_close(&ownerless);
+    atomic_init(&epoch, 0);
+}
+
+struct parcel *
+parcel_new(void)
+{
+    struct parcel *parcel = malloc(sizeof(*parcel));
+    if (parcel != NULL) {
+        loan_init(&parcel->loan, &ownerless);
+        atomic_init(&parcel->holders, 1);
+        message_init(&parcel->message);
+    }
+    return parcel;
+}
+
+void
+parcel_own(struct parcel *parcel)
+{
+    loan_hold(&parcel->loan);
+}
+
+void
+parcel_disown(struct parcel *parcel)
+{
+    loan_drop(&parcel->loan);
+}
+
+struct view *
+parcel_view(struct parcel *parcel)
+{
+    struct view *view = view_new(&parcel->loan, 0, NULL);
+    if (view != NULL) {
+        view->kind = VIEW_PARCEL;
+    }
+    return view;
+}
+
+struct parcel *
+parcel_of_view(const struct view *view)
+{
+    return (struct parcel *)view->loan;
+}
+
+void
+parcel_hold(struct parcel *parcel)
+{
+    atomic_fetch_add_explicit(&parcel->holders, 1, memory_order_relaxed);
+}
+
+void
+parcel_drop(struct parcel *parcel)
+{
+    /* acq_rel: the last one frees what the others have used. */
+    if (atomic_fetch_sub_explicit(&parcel->holders, 1, memory_order_acq_rel) == 1) {
+        free(parcel);
+    }
+}
+
+bool
+parcel_has_owners(const struct parcel *parcel)
+{
+    return atomic_load_explicit(&parcel->loan.refs, memory_order_acquire) > 0;
+}
+
+unsigned
+parcel_epoch(void)
+{
+    return atomic_load_explicit(&epoch, memory_order_acquire);
+}
