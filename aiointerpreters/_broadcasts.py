@@ -10,8 +10,8 @@ _SEQUENCES = (tuple, list, set, frozenset)
 def replaced(function, args: tuple, kwargs: dict | None) -> tuple:
     """Put values in the place of handles: in the arguments, and in those of a `functools.partial`.
 
-    Exact tuples, lists, dicts and sets that hold a handle, at whatever depth, are copied; a container
-    that is met twice, or inside itself, is one object in the copy too. All else stays the very object.
+    Exact tuples, lists, dicts and sets that hold a handle, at whatever depth, are copied; one that
+    is met twice, or inside itself, is one object in the copy too. All else stays the very object.
 
     Returns:
         The function, args and kwargs to call.

@@ -20,3 +20,12 @@ def produce_anew() -> tuple[float, bytes]:
     """Takes nothing and returns much that was made for it; and when it had made it."""
     data = bytes(memoryview(MEGABYTES_8))
     return time.perf_counter(), data
+
+
+# A map of a maze, as the users' own complaint has it.
+GRID = tuple(tuple((row * 7 + column * 11) % 13 > 2 for column in range(130)) for row in range(130))
+
+
+def corner(grid: tuple[tuple[object, ...], ...], number: int) -> int:
+    """Takes a grid, looks at it, and returns little."""
+    return number if len(grid[0]) > 0 else -1

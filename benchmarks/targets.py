@@ -144,6 +144,17 @@ def data(run: Run) -> Iterator[Target]:
     yield Target("2,000 dicts in: tagged", "× interpreters", 0.6, ratio, at_least=False)
 
 
+def repeats(run: Run) -> Iterator[Target]:
+    """What is passed to every call is sent once."""
+    without = run.median("grid", "without", "tagged")
+    for figure, what in (("passed", "passed again"), ("broadcast", "as a broadcast")):
+        reached = run.median("grid", figure, "tagged") / without
+        yield Target(f"the grid, {what}: tagged", "× a call without", 1.5, reached, at_least=False)
+    cached, uncached = (run.median("stream", name, "tagged") for name in ("cached", "uncached"))
+    what = "distinct 1 MB of bytes in: tagged"
+    yield Target(what, "× without the cache", 1.05, cached / uncached, at_least=False)
+
+
 def lag(run: Run) -> Iterator[Target]:
     idle, busy = (run.median("loop_lag", f"{state}_p99", "tagged") for state in ("idle", "busy"))
     what = "event loop's lag, p99, busy less idle: tagged"
@@ -160,7 +171,7 @@ def growth(run: Run) -> Iterator[Target]:
 def targets(everything: Results) -> list[Target]:
     """All of them, for one run."""
     run = Run(everything)
-    parts = rates, round_trips, efficiency, workers, lag, data, growth
+    parts = rates, round_trips, efficiency, workers, lag, data, repeats, growth
     return [target for part in parts for target in part(run)]
 
 

@@ -29,6 +29,8 @@ ALL = (
     "views",
     "handed",
     "dicts",
+    "grid",
+    "stream",
     "efficiency",
     "loop_lag",
     "growth",

@@ -7,7 +7,7 @@
 
 enum {
     LEAST_WEIGHT = 1024,  /* bytes; what weighs less is as cheap to send as to look up */
-    LEAST_LENGTH = 4096,  /* bytes of a str or bytes, which take no more than copying */
+    LEAST_LENGTH = 16384, /* bytes of a str or bytes, which take no more than copying */
     MOST_CANDIDATES = 16, /* values */
     MOST_CACHED = 1024,   /* values */
     PLACES = 4096,        /* of the table: a power of two, never more than a third full */

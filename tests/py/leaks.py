@@ -44,6 +44,7 @@ import jobs
 import kinds
 import tagged_jobs
 
+from aiointerpreters import SendError, broadcast
 from aiointerpreters.executors import InterpreterThreadPoolExecutor, interpreter
 
 MOST_ROUNDS = 12
@@ -169,6 +170,41 @@ def blocks(executor):
     block = bytes(100_000)
     assert executor.submit(interpreter(jobs.identity), [block, block]).result(TIMEOUT)[1] == block
     executor.submit(interpreter(jobs.identity), block)  # nobody takes it
+
+
+@on_one_executor
+def broadcasts(executor):
+    handle = broadcast([jobs.Point(1, 2), broadcast({"a": b"x" * 1000})])
+    tagged = interpreter(jobs.capture)
+    assert executor.submit(tagged, handle, [handle], key=handle).result(TIMEOUT)[0][0][1]
+    executor.submit(tagged, jobs.Point(handle, 1)).result(TIMEOUT)
+    executor.submit(tagged, handle)  # nobody takes it
+    executor.submit(jobs.capture, [handle], {1: (handle,)}, key=handle).result(TIMEOUT)
+    executor.submit(interpreter(lambda: handle)).result(TIMEOUT)
+    gc.collect()
+
+
+@on_one_executor
+def broadcasts_that_fail(executor):
+    try:
+        broadcast(threading.Lock())
+    except SendError:
+        pass
+    expect(executor.submit(interpreter(jobs.capture), broadcast(jobs.Unloadable())))
+    expect(executor.submit(interpreter(jobs.capture), broadcast(1), threading.Lock()))
+
+
+@on_one_executor
+def repeats(executor):
+    values = ["x" * 20_000, b"y" * 100_000, tuple(range(1000)), frozenset(range(500))]
+    tagged = interpreter(jobs.add)
+    for value in values:
+        pair = value, [1]
+        for _ in range(3):
+            executor.submit(tagged, (value, 1), ()).result(TIMEOUT)
+            expect(executor.submit(tagged, value, jobs.Point(1, 2)))
+            executor.submit(jobs.identity, pair).result(TIMEOUT)
+            list(executor.map(interpreter(jobs.identity), [value] * 3))
 
 
 @on_one_executor

@@ -96,3 +96,15 @@ def test_queue_outlives_the_callers_reference_while_the_task_runs(pool, gate):
     del queue
     gate.open()
     assert future.result(TIMEOUT) == ("kept",)
+
+
+def test_what_a_worker_put_goes_with_its_interpreter(pool, queue):
+    """docs/values.md says so; it is CPython's doing."""
+    executor = pool(1)
+    send(executor, jobs.put_all, queue, ([1], [2]))
+    queue.put("the caller's")
+    assert queue.get(timeout=TIMEOUT) == [1]
+    executor.shutdown()
+    left = [queue.get(timeout=TIMEOUT) for _ in range(queue.qsize())]
+    assert [2] not in left
+    assert left[-1] == "the caller's"
