@@ -46,7 +46,8 @@ def _holders(root: list) -> set[int]:
         elif type(value) is broadcast:
             around[id(value)] = [parent]
             handles.append(id(value))
-            pending.append((value.value, id(value)))
+            if value._holds_handles:
+                pending.append((value.value, id(value)))
         elif type(value) in _SEQUENCES or type(value) is dict:
             around[id(value)] = [parent]
             pending.extend((item, id(value)) for item in _items(value))
@@ -62,7 +63,7 @@ def _holders(root: list) -> set[int]:
 def _copy(value, holders: set[int], copies: dict[int, object]):
     kind = type(value)
     if kind is broadcast:
-        return _copy(value.value, holders, copies)
+        return _copy(value.value, holders, copies) if value._holds_handles else value.value
     if id(value) not in holders or not (kind in _SEQUENCES or kind is dict):
         return value
     if id(value) in copies:

@@ -6,7 +6,19 @@ typedef struct {
     PyObject_HEAD
     PyObject *value;       /* NULL once the garbage collector has cleared it */
     struct parcel *parcel; /* owned, or NULL */
+    bool holds_handles;    /* there were others in the value */
 } BroadcastObject;
+
+static bool
+has_parcels(const struct message *message)
+{
+    for (size_t i = 0; i < message->view_count; i++) {
+        if (message->views[i]->kind == VIEW_PARCEL) {
+            return true;
+        }
+    }
+    return false;
+}
 
 bool
 broadcast_check(struct state *state, PyObject *object)
@@ -43,6 +55,7 @@ new_handle(struct state *state, PyObject *value, struct parcel *parcel)
     }
     self->value = Py_NewRef(value);
     self->parcel = parcel;
+    self->holds_handles = parcel == NULL || has_parcels(&parcel->message);
     state->broadcasts++;
     return (PyObject *)self;
 }
@@ -225,6 +238,36 @@ broadcast_is_within(struct state *state, PyObject *function, PyObject *args, PyO
     return found;
 }
 
+static bool
+is_simple(struct state *state, PyObject *value)
+{
+    return broadcast_check(state, value) && !((BroadcastObject *)value)->holds_handles;
+}
+
+bool
+broadcast_open_arguments(struct state *state, PyObject *args)
+{
+    struct search search = {.state = state};
+    bool opened = true;
+    if (state->broadcasts == 0) {
+        return true;
+    }
+    for (Py_ssize_t i = 0; opened && i < PyTuple_GET_SIZE(args); i++) {
+        PyObject *value = PyTuple_GET_ITEM(args, i);
+        opened = is_simple(state, value) || search_in(&search, value) == 0;
+    }
+    PyErr_Clear(); /* for want of memory: who looks next says so */
+    Py_XDECREF(search.seen);
+    for (Py_ssize_t i = 0; opened && i < PyTuple_GET_SIZE(args); i++) {
+        PyObject *handle = PyTuple_GET_ITEM(args, i);
+        if (is_simple(state, handle)) {
+            PyTuple_SET_ITEM(args, i, Py_NewRef(broadcast_value(handle)));
+            Py_DECREF(handle);
+        }
+    }
+    return opened;
+}
+
 int
 broadcast_replace(PyObject **function, PyObject **args, PyObject **kwargs)
 {
@@ -302,6 +345,12 @@ broadcast_get_value(PyObject *op, void *Py_UNUSED(closure))
     return Py_NewRef(broadcast_value(op));
 }
 
+static PyObject *
+broadcast_holds_handles(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(((BroadcastObject *)op)->holds_handles);
+}
+
 static PyMethodDef broadcast_methods[] = {
     {"__reduce__", broadcast_reduce, METH_NOARGS, NULL},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
@@ -310,6 +359,8 @@ static PyMethodDef broadcast_methods[] = {
 
 static PyGetSetDef broadcast_getset[] = {
     {"value", broadcast_get_value, NULL, "The value that it was made with: the very object.", NULL},
+    {"_holds_handles", broadcast_holds_handles, NULL, "Whether others are in the value (private).",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

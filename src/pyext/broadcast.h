@@ -27,6 +27,10 @@ int broadcast_is_within(struct state *state, PyObject *function, PyObject *args,
  * (hashes of keys). -1 with an exception, and nothing is replaced. */
 int broadcast_replace(PyObject **function, PyObject **args, PyObject **kwargs);
 
+/* The quick way, for positional arguments alone, in a tuple that nobody else has: true if handles are at
+ * most among them, not within, and are replaced. Runs no Python. */
+bool broadcast_open_arguments(struct state *state, PyObject *args);
+
 int broadcast_register_types(struct state *state);
 
 #endif

@@ -4,20 +4,22 @@
 #include "transport.h"
 
 #include <stdint.h>
+#include <string.h>
 
 enum {
     LEAST_WEIGHT = 1024,  /* bytes; what weighs less is as cheap to send as to look up */
     LEAST_LENGTH = 16384, /* bytes of a str or bytes, which take no more than copying */
-    MOST_CANDIDATES = 16, /* values */
+    MOST_CANDIDATES = 64, /* values */
     MOST_CACHED = 1024,   /* values */
     PLACES = 4096,        /* of the table: a power of two, never more than a third full */
-    LARGEST_SHARE = 4,    /* a candidate, and all of them, weigh no more than limit / this */
+    LARGEST_SHARE = 4,    /* no value weighs more than limit / this */
 };
 
 struct repeat {
-    PyObject *value;       /* held */
+    PyObject *value;       /* cached: held; a candidate: only where it was, and never looked into */
     struct parcel *parcel; /* owned; NULL: a candidate */
     size_t weight;
+    size_t sample;    /* of a candidate: sample_of() */
     struct list node; /* in `cached` or `candidates` */
 };
 
@@ -25,7 +27,6 @@ struct repeats {
     size_t limit;
     size_t cached_weight;
     size_t cached_count;
-    size_t candidate_weight;
     size_t candidate_count;
     struct list cached;     /* the last used first */
     struct list candidates; /* the last met first */
@@ -99,7 +100,6 @@ count_in(struct repeats *repeats, struct repeat *repeat)
     }
     else {
         list_push_front(&repeats->candidates, &repeat->node);
-        repeats->candidate_weight += repeat->weight;
         repeats->candidate_count++;
     }
 }
@@ -113,7 +113,6 @@ count_out(struct repeats *repeats, struct repeat *repeat)
         repeats->cached_count--;
     }
     else {
-        repeats->candidate_weight -= repeat->weight;
         repeats->candidate_count--;
     }
 }
@@ -125,8 +124,8 @@ forget(struct repeats *repeats, struct repeat *repeat)
     count_out(repeats, repeat);
     if (repeat->parcel != NULL) {
         parcel_disown(repeat->parcel);
+        Py_DECREF(repeat->value);
     }
-    Py_DECREF(repeat->value);
     PyMem_RawFree(repeat);
 }
 
@@ -159,6 +158,38 @@ repeats_free(struct repeats *repeats)
 }
 
 /* -- looking up -- */
+
+/* A few of the bytes, so that another value where a candidate was is likely to be told from it. */
+static size_t
+sample_of(PyObject *value)
+{
+    enum { STEPS = 16 };
+    const unsigned char *bytes = NULL;
+    size_t size = 0;
+    if (PyBytes_CheckExact(value)) {
+        bytes = (const unsigned char *)PyBytes_AS_STRING(value);
+        size = (size_t)PyBytes_GET_SIZE(value);
+    }
+    else if (PyUnicode_CheckExact(value)) {
+        bytes = PyUnicode_DATA(value);
+        size = (size_t)(PyUnicode_GET_LENGTH(value) * PyUnicode_KIND(value));
+    }
+    else if (PyTuple_CheckExact(value)) { /* the addresses of its members */
+        bytes = (const unsigned char *)&PyTuple_GET_ITEM(value, 0);
+        size = (size_t)PyTuple_GET_SIZE(value) * sizeof(PyObject *);
+    }
+    else {
+        size = (size_t)PySet_GET_SIZE(value);
+    }
+    size_t sample = (size_t)(uintptr_t)Py_TYPE(value) ^ size;
+    for (size_t i = 0; bytes != NULL && i < STEPS && size >= sizeof(size_t); i++) {
+        size_t part;
+        size_t place = (size - sizeof(part)) / (STEPS - 1) * i;
+        memcpy(&part, bytes + place, sizeof(part));
+        sample = (sample ^ part) * 0x9E3779B97F4A7C15u;
+    }
+    return sample;
+}
 
 bool
 repeats_is_kind(const struct repeats *repeats, PyObject *value)
@@ -206,6 +237,7 @@ promote(struct repeats *repeats, struct state *state, struct repeat *repeat)
         forget(repeats, last_of(&repeats->cached));
     }
     repeat->parcel = parcel;
+    Py_INCREF(repeat->value);
     count_in(repeats, repeat);
     return true;
 }
@@ -214,8 +246,17 @@ struct parcel *
 repeats_find(struct repeats *repeats, struct state *state, PyObject *value)
 {
     struct repeat *repeat = look_up(repeats, value);
-    if (repeat == NULL || (repeat->parcel == NULL && !promote(repeats, state, repeat))) {
+    if (repeat == NULL) {
         return NULL;
+    }
+    if (repeat->parcel == NULL) {
+        if (repeat->sample != sample_of(value)) {
+            forget(repeats, repeat); /* another one, at the same place */
+            return NULL;
+        }
+        if (!promote(repeats, state, repeat)) {
+            return NULL;
+        }
     }
     if (repeats->cached.next != &repeat->node) {
         list_remove(&repeat->node);
@@ -246,11 +287,10 @@ repeats_note(struct repeats *repeats, PyObject *value, size_t weight)
         PyMem_RawFree(repeat);
         return; /* it is sent as if for the first time, always */
     }
-    while (repeats->candidate_count == MOST_CANDIDATES ||
-           (repeats->candidate_count > 0 && weight > most - repeats->candidate_weight)) {
+    while (repeats->candidate_count >= MOST_CANDIDATES) {
         forget(repeats, last_of(&repeats->candidates));
     }
-    *repeat = (struct repeat){.value = Py_NewRef(value), .weight = weight};
+    *repeat = (struct repeat){.value = value, .weight = weight, .sample = sample_of(value)};
     repeats->places[place_of(repeats, value)] = repeat;
     count_in(repeats, repeat);
 }

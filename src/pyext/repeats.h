@@ -1,9 +1,10 @@
 /* repeats: arguments that a caller passes again and again, recognised by identity and sent once.
  *
- * What is looked at is deeply immutable (that is for the encoder to say) and large enough to be worth it. Met for the
- * first time it becomes a candidate, one of a few; met again, it is encoded into a parcel and cached, the least
- * recently used making room. Both hold the value, so an address never stands for another one: a
- * lookup is a probe by address.
+ * What is looked at is deeply immutable (that is for the encoder to say) and large enough to be worth it.
+ * Met for the first time it becomes a candidate, which is not held: no more than a guess where it will be
+ * met again. Whatever is met there next, and looks alike, is encoded into a parcel and cached, the
+ * least recently used making room; the worst that comes of a wrong guess is a parcel for nothing. What is
+ * cached is held, so an address never stands for another value: a lookup is a probe by address.
  *
  * One for each crew, guarded by the GIL of the interpreter that made the executor; every function wants
  * the caller attached to it, and none runs Python: what is held has no destructors.

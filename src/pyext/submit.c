@@ -233,6 +233,10 @@ fill_tagged(struct state *state, struct crew *crew, struct task *task, TagObject
 static int
 open_handles(struct state *state, struct plain_call *call, struct batch *batch)
 {
+    bool is_partial = Py_IS_TYPE(call->function, (PyTypeObject *)state->partial_type);
+    if (call->kwargs == NULL && !is_partial && broadcast_open_arguments(state, call->args)) {
+        return 0;
+    }
     int found = broadcast_is_within(state, call->function, call->args, call->kwargs);
     if (found <= 0) {
         return found;

@@ -118,8 +118,7 @@ def test_sent_and_never_run(pool, block):
 # --- what they cost ------------------------------------------------------------------------------
 
 
-def test_the_caller_keeps_what_is_sent_no_longer_than_the_call(pool):
-    executor = pool(argument_cache_bytes=0)
+def test_the_caller_keeps_what_is_sent_no_longer_than_the_call(executor):
     block = bytes(SIZE)
     before = sys.getrefcount(block)
     assert send(executor, len, block) == SIZE
