@@ -281,7 +281,7 @@ handover_free(struct handover *handover)
         Py_DECREF(handover->noted[--handover->count].object);
     }
     PyMem_Free(handover->noted);
-    handover->noted = NULL;
+    handover_init(handover);
 }
 
 /* -- the receiver -- */

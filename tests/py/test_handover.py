@@ -246,6 +246,19 @@ def test_beside_a_pickle(shared):
     assert bytes(out_of_band.data) == b"z" * SIZE
 
 
+def test_beside_a_pickle_that_begins_late(shared):
+    """What was met before the first value that is not native is thrown away, and met again."""
+
+    def make(size):
+        large = [b"y" * size, memoryview(bytearray(b"z") * size)]
+        return *large, buffers.Frame(1, memoryview(bytearray(b"x") * size)), *large
+
+    data, view, frame, data_again, view_again = send(shared, make, SIZE)
+    assert data == data_again == b"y" * SIZE
+    assert bytes(view) == bytes(view_again) == b"z" * SIZE
+    assert frame.pixels.tobytes() == b"x" * SIZE
+
+
 @pytest.mark.parametrize("size", [100, 10_000, SIZE])
 def test_memory_that_is_written_to_as_the_result_goes(shared, size):
     result = send(shared, lambda size: buffers.Wiping(bytearray(b"x") * size), size)
