@@ -6,10 +6,10 @@ a table of its own, by the same path.
 """
 
 import sys
-from _contextvars import Context, ContextVar
+from _contextvars import Context, ContextVar, copy_context
 
 from aiointerpreters._byvalue import MAIN_MODULES, is_importable_module
-from aiointerpreters._rebuild import find_variable
+from aiointerpreters._rebuild import find_variable, main_variables
 
 # What name_of() has found.
 _names: dict[ContextVar, tuple] = {}
@@ -65,6 +65,9 @@ def name_of(variable: ContextVar) -> tuple | None:
 
 def _search(variable: ContextVar) -> tuple | None:
     """Look through all modules: for a global first, then for an attribute of one."""
+    for path, stand_in in main_variables.items():  # in a worker
+        if stand_in is variable:
+            return _in_main(path, variable)
     for paths_of in (_global_paths, _attribute_paths):
         in_main = None
         for name, module in list(sys.modules.items()):
@@ -72,7 +75,7 @@ def _search(variable: ContextVar) -> tuple | None:
             if path is None:
                 continue
             if name in MAIN_MODULES:
-                in_main = "__main__", path, variable.name, *_default_of(variable)
+                in_main = _in_main(path, variable)
             elif is_importable_module(name):
                 return name, path
         if in_main is not None:
@@ -80,11 +83,12 @@ def _search(variable: ContextVar) -> tuple | None:
     return None
 
 
-def _default_of(variable: ContextVar) -> tuple:
+def _in_main(path: str, variable: ContextVar) -> tuple:
     try:
-        return (Context().run(variable.get),)
+        default = (Context().run(variable.get),)
     except LookupError:
-        return ()
+        default = ()
+    return "__main__", path, variable.name, *default
 
 
 def _namespace(holder: object) -> dict:
@@ -109,6 +113,35 @@ def _attribute_paths(module: object, variable: ContextVar):
         for name, value in _namespace(holder).items():
             if value is variable and type(holder) is not type(sys):
                 yield f"{holder_name}.{name}"
+
+
+# Decimal
+
+
+def decimal_settings(source: Context | None) -> tuple | None:
+    """The decimal context there, or None if it is what a new thread would begin with anyway.
+
+    The flags, which are results, are not among the settings.
+
+    Args:
+        source: Where to look; None: in the current context.
+
+    Returns:
+        The arguments of `decimal.Context` up to `clamp`, and the names of the traps.
+    """
+    decimal = sys.modules["decimal"]
+    there = copy_context() if source is None else source.copy()
+    try:
+        settings = _settings(there.run(decimal.getcontext))
+        return None if settings == _settings(decimal.DefaultContext) else settings
+    except AttributeError:  # a module that is being imported, or another one of that name
+        return None
+
+
+def _settings(context) -> tuple:
+    names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+    traps = tuple(signal.__name__ for signal, is_on in context.traps.items() if is_on)
+    return *(getattr(context, name) for name in names), traps
 
 
 # Pickling

@@ -32,8 +32,10 @@ class SendError(PicklingError, TypeError):
     traceback).
 
     Attributes:
-        role: What the value was: `"function"`, `"argument"`, `"result"` or `"exception"`.
-        position: Index of a positional argument, name of a keyword argument, or None.
+        role: What the value was: `"function"`, `"argument"`, `"context variable"`, `"result"` or
+            `"exception"`.
+        position: Index of a positional argument, name of a keyword argument, module and name of a
+            context variable, or None.
         function: Name of the called function, with its module, or None where it is unknown.
         type_name: Name of the type of the value, or None where it is unknown.
     """
@@ -81,9 +83,11 @@ def send_error(
     """Make the error for a value that cannot cross, with `cause` chained where it is an exception.
 
     Args:
-        role: `"function"`, `"argument"`, `"broadcast"`, `"result"` or `"exception"`.
+        role: `"function"`, `"argument"`, `"context variable"`, `"broadcast"`, `"result"` or
+            `"exception"`.
         function_name: Name of the called function, with its module.
-        position: Index of a positional argument, name of a keyword argument, or None.
+        position: Index of a positional argument, name of a keyword argument or of a context
+            variable (or what `_context.name_of` gave for it), or None.
         value_type_name: Name of the type of the value that cannot be sent.
         cause: What went wrong: an exception, a text, or None.
     """
@@ -97,14 +101,17 @@ def send_error(
             subject = f"argument {position!r} of {named}"
         case "broadcast":
             subject = "the value of a broadcast"
+        case "context variable":
+            if isinstance(position, tuple):  # a module, and the path there
+                position = ".".join(position[:2])
+            subject = f"context variable {position} of the call of {named}"
         case "exception":
             subject = f"the exception raised by {named}"
         case _:
             subject = f"the {role} of {named}"
     if value_type_name:
         subject += f" (a {value_type_name!r})"
-    is_sent_there = role in ("function", "argument", "broadcast")
-    direction = "to an interpreter" if is_sent_there else "from its interpreter"
+    direction = "from its interpreter" if role in ("result", "exception") else "to an interpreter"
     reason = _reason(cause)
     message = f"{subject} cannot be sent {direction}" + (f": {reason}" if reason else "")
     error = SendError(

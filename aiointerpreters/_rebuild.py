@@ -58,7 +58,7 @@ def find_function(module: str, qualname: str) -> object:
 
 
 # The context variables that stand for those of the caller's __main__, by path.
-_main_variables: dict = {}
+main_variables: dict = {}
 
 
 def find_variable(module: str, path: str, name: str | None = None, *default: object) -> object:
@@ -78,7 +78,7 @@ def find_variable(module: str, path: str, name: str | None = None, *default: obj
         return find_function(module, path)
     from _contextvars import ContextVar
 
-    found = _main_variables.get(path) or sys.modules.get("__main__")
+    found = main_variables.get(path) or sys.modules.get("__main__")
     try:
         for step in path.split(".") if type(found) is not ContextVar else ():
             found = getattr(found, step)
@@ -86,8 +86,17 @@ def find_variable(module: str, path: str, name: str | None = None, *default: obj
         found = None
     if type(found) is not ContextVar:
         options = {"default": default[0]} if default else {}
-        found = _main_variables[path] = ContextVar(name or path, **options)
+        found = main_variables[path] = ContextVar(name or path, **options)
     return found
+
+
+def set_decimal(settings: tuple) -> bool:
+    """Give the current context the decimal context that `_context.decimal_settings` described."""
+    import decimal
+
+    *numbers, traps = settings
+    decimal.setcontext(decimal.Context(*numbers, [], [getattr(decimal, name) for name in traps]))
+    return True
 
 
 def untagged(obj: object) -> object:

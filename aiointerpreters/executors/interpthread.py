@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
+    from contextvars import ContextVar
     from types import ModuleType, TracebackType
     from typing import Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
             preload: tuple[str, ...],
             grace: float | None,
             argument_cache_bytes: int,
+            context_vars: tuple[ContextVar[Any], ...],
             **kwargs: Any,
         ) -> None: ...
         def shutdown(
@@ -92,13 +94,21 @@ class InterpreterThreadPoolExecutor(_Executor):
             this together, each of these no more than a quarter of it; those that were not used for
             the longest time go first. About the bytes that they take in an interpreter. 0: nothing
             is recognised or kept.
+        context_vars: The `contextvars.ContextVar` objects whose values each tagged task sees: those
+            of the `Context` that `asyncio.to_thread` made, or of `context=` in
+            `submit(tagged, ..., context=ctx)` where `ctx` is a `Context`, else those at the place
+            of the submit. With any of them, the caller's decimal context comes along, too. Each
+            must be found in a module. All other variables have their defaults in an interpreter,
+            or what `initializer` set there. See also `context_vars` of `interpreter`.
 
     Raises:
         ValueError: `max_workers` or `max_interpreters` is not positive, `grace` or
-            `argument_cache_bytes` is negative, or an item of `preload` is no name that an
-            interpreter could import.
+            `argument_cache_bytes` is negative, an item of `preload` is no name that an
+            interpreter could import, or one of `context_vars` is found in no module that an
+            interpreter could import, and not in `__main__`.
         TypeError: `initializer` cannot be called, `grace` is no number, `argument_cache_bytes` is
-            no int, or `preload` is no iterable of names and modules.
+            no int, `preload` is no iterable of names and modules, or `context_vars` none of context
+            variables.
 
     A task's future ends with what the function raised, whose `__cause__`, for a tagged one, is a
     `RemoteTraceback` that shows the worker's traceback; or with `SendError`, if the function, an
@@ -120,12 +130,18 @@ class InterpreterThreadPoolExecutor(_Executor):
         preload: Iterable[str | ModuleType] = (),
         grace: float | None = 5.0,
         argument_cache_bytes: int = 64 * 2**20,
+        context_vars: Iterable[ContextVar[Any]] = (),
     ) -> None:
         names: tuple[str, ...] = ()
         if preload != ():
             from aiointerpreters._prestart import module_names
 
             names = module_names(preload)
+        variables: tuple[ContextVar[Any], ...] = ()
+        if context_vars != ():
+            from aiointerpreters._context import checked
+
+            variables = checked(context_vars, True)
         super().__init__(
             max_workers,
             thread_name_prefix,
@@ -135,6 +151,7 @@ class InterpreterThreadPoolExecutor(_Executor):
             preload=names,
             grace=grace,
             argument_cache_bytes=argument_cache_bytes,
+            context_vars=variables,
         )
 
     def __exit__(

@@ -191,6 +191,7 @@ crew_drop(struct crew *crew)
     Py_CLEAR(crew->initargs);
     Py_CLEAR(crew->broken);
     Py_CLEAR(crew->broken_cause);
+    Py_CLEAR(crew->context_vars);
     Py_CLEAR(crew->module);
     pool_destroy(&crew->pool);
     free(crew);

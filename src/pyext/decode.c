@@ -448,7 +448,7 @@ receive_pickled(struct decoder *decoder, struct received_call *call, const struc
 }
 
 int
-transport_decode_call(struct state *state, const struct message *message,
+transport_decode_call(struct state *state, const struct message *message, bool with_context,
                       struct received_call *call)
 {
     call->callable = NULL;
@@ -471,6 +471,15 @@ transport_decode_call(struct state *state, const struct message *message,
         result = -1;
     }
     decoder_free(&decoder);
+    if (result == 0 && with_context) {
+        if (call->count == 0) {
+            damaged();
+            result = -1;
+        }
+        else {
+            call->count--;
+        }
+    }
     if (result < 0) {
         transport_free_call(call);
     }

@@ -661,7 +661,7 @@ encode_native_call(struct encoder *encoder, const struct call_values *call)
         weigh_arguments(encoder, call, 0);
         return NOT_NATIVE;
     }
-    if (wire_put_container(out, WIRE_TUPLE, total) < 0) {
+    if (wire_put_container(out, WIRE_TUPLE, total + (call->context != NULL)) < 0) {
         return out_of_memory();
     }
     encoder->containers++;
@@ -671,6 +671,9 @@ encode_native_call(struct encoder *encoder, const struct call_values *call)
         if (result == NOT_NATIVE) {
             weigh_arguments(encoder, call, i + 1);
         }
+    }
+    if (result == ENCODED && call->context != NULL) {
+        result = encode_item(encoder, call->context, false);
     }
     if (result == ENCODED && call->keywords != NULL) {
         result = encode_item(encoder, call->keywords, false);
@@ -700,7 +703,8 @@ static PyObject *
 pickled_arguments(struct state *state, const struct call_values *call)
 {
     size_t count = total_values(call);
-    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+    PyObject *last = call->context;
+    PyObject *tuple = PyTuple_New((Py_ssize_t)count + (last != NULL));
     for (size_t i = 0; tuple != NULL && i < count; i++) {
         PyObject *argument = pickled_argument(state, call, call->values[i]);
         if (argument == NULL) {
@@ -708,6 +712,9 @@ pickled_arguments(struct state *state, const struct call_values *call)
             break;
         }
         PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, argument);
+    }
+    if (tuple != NULL && last != NULL) {
+        PyTuple_SET_ITEM(tuple, (Py_ssize_t)count, Py_NewRef(last));
     }
     return tuple;
 }
@@ -744,6 +751,20 @@ prefer_exporters_error(PyObject *value)
     PyErr_SetRaisedException(error);
 }
 
+/* Raises for the first context variable whose value cannot be sent alone. */
+static void
+blame_context(struct state *state, struct message *scratch, PyObject *context, const char *function)
+{
+    for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(context) && !PyErr_Occurred(); i += 2) {
+        PyObject *value = PyTuple_GET_ITEM(context, i + 1);
+        message_reset(scratch);
+        if (transport_encode_value(state, scratch, value) < 0) {
+            transport_raise_send_error("context variable", function, PyTuple_GET_ITEM(context, i),
+                                       value);
+        }
+    }
+}
+
 /* Tries value by value, to say which one refused, with the error of that one. The error of the
  * whole call is set on entry and stays if every value passes alone. */
 static void
@@ -773,6 +794,9 @@ blame_value(struct state *state, const struct call_values *call, const char *fun
                                        call->values[i]);
             Py_XDECREF(position);
         }
+    }
+    if (call->context != NULL && !PyErr_Occurred()) {
+        blame_context(state, &scratch, call->context, function);
     }
     message_free(&scratch);
     if (PyErr_Occurred()) {

@@ -1,6 +1,7 @@
 #include "execute.h"
 
 #include "callables.h"
+#include "context.h"
 #include "definition.h"
 #include "kept.h"
 #include "lending.h"
@@ -46,7 +47,8 @@ execute_visit(struct interp *interp)
 
 /* The value that the call returned, or NULL with what it raised. */
 static PyObject *
-call(struct interp *interp, struct func *func, const struct message *message, struct called *called)
+call(struct interp *interp, struct func *func, const struct message *message, bool with_context,
+     bool is_initializer, struct called *called)
 {
     struct received_call received;
     execute_visit(interp);
@@ -57,16 +59,17 @@ call(struct interp *interp, struct func *func, const struct message *message, st
     if (func != NULL && called->callable == NULL) {
         return NULL;
     }
-    if (transport_decode_call(interp->state, message, &received) < 0) {
+    if (transport_decode_call(interp->state, message, with_context, &received) < 0) {
         transport_raise_send_error("argument", name_of(called, func), Py_None, NULL);
         return NULL;
     }
     if (received.callable != NULL) {
         called->callable = Py_NewRef(received.callable);
     }
-    PyObject *value =
-        PyObject_Vectorcall(called->callable, received.values,
-                            received.count | PY_VECTORCALL_ARGUMENTS_OFFSET, received.keywords);
+    PyObject *value = context_call(
+        interp->state, with_context ? received.values[received.total - 1] : NULL, called->callable,
+        received.values, received.count | PY_VECTORCALL_ARGUMENTS_OFFSET, received.keywords,
+        is_initializer);
     transport_free_call(&received);
     return value;
 }
@@ -94,7 +97,7 @@ execute_task(struct interp *interp, struct task *task, struct target *target)
     struct func *func = task->tagged.func;
     struct message *message = &task->tagged.message;
     struct called called = {NULL, NULL, NULL};
-    PyObject *value = call(interp, func, message, &called);
+    PyObject *value = call(interp, func, message, task->tagged.with_context, false, &called);
     task->outcome = OUTCOME_ENCODED_ERROR;
     if (value != NULL) {
         message_reset(message);
@@ -153,7 +156,7 @@ execute_initializer(struct interp *interp, struct func *func, const struct messa
                     struct message *error)
 {
     struct called called = {NULL, NULL, NULL};
-    PyObject *value = call(interp, func, message, &called);
+    PyObject *value = call(interp, func, message, false, true, &called);
     if (value == NULL) {
         encode_raised(interp, error, name_of(&called, func));
     }

@@ -179,13 +179,15 @@ executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
                             "preload",
                             "grace",
                             "argument_cache_bytes",
+                            "context_vars",
                             NULL};
     PyObject *max_workers = Py_None, *prefix = NULL, *initializer = Py_None, *initargs = NULL,
-             *max_interpreters = Py_None, *preload = NULL, *seconds = NULL, *cache_bytes = NULL;
+             *max_interpreters = Py_None, *preload = NULL, *seconds = NULL, *cache_bytes = NULL,
+             *context_vars = NULL;
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "|OOOO$OO!OO:InterpreterThreadPoolExecutor", names, &max_workers, &prefix,
+            args, kwargs, "|OOOO$OO!OOO!:InterpreterThreadPoolExecutor", names, &max_workers, &prefix,
             &initializer, &initargs, &max_interpreters, &PyTuple_Type, &preload, &seconds,
-            &cache_bytes)) {
+            &cache_bytes, &PyTuple_Type, &context_vars)) {
         return -1;
     }
     int64_t grace;
@@ -219,6 +221,9 @@ executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
     crew->preload = modules;
     crew->grace = grace;
     crew->repeats = cache_limit > 0 ? repeats_new(cache_limit) : NULL; /* without memory: none */
+    if (context_vars != NULL && PyTuple_GET_SIZE(context_vars) > 0) {
+        crew->context_vars = Py_NewRef(context_vars);
+    }
     abandon_crew(data_of(self));
     data_of(self)->crew = crew;
     return 0;

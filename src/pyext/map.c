@@ -21,6 +21,7 @@ typedef struct {
     /* What the next calls are made of; NULL once there are none. */
     PyObject *iterators; /* tuple */
     PyObject *function;
+    PyObject *context;  /* of submit_context(); NULL: none */
     PyObject *executor; /* weak reference: the iterator must not keep it alive */
 
     bool started; /* has been asked for a result */
@@ -173,6 +174,7 @@ end(MapObject *self)
     bool cancels = self->started;
     Py_CLEAR(self->iterators);
     Py_CLEAR(self->function);
+    Py_CLEAR(self->context);
     Py_CLEAR(self->executor);
     while (self->count > self->first) {
         struct task *task = self->tasks[--self->count];
@@ -245,7 +247,7 @@ submit_ahead(MapObject *self, struct crew *crew, size_t most, bool plain)
     PyObject *function = Py_NewRef(self->function);
     PyObject *iterators = Py_NewRef(self->iterators);
     crew_hold(crew);
-    batch_init(&batch, crew->state, crew, function);
+    batch_init(&batch, crew->state, crew, function, self->context);
     int result = submit_some(self, &batch, iterators, most, plain);
     PyObject *error = PyErr_GetRaisedException();
     if (batch_flush(&batch) < 0) {
@@ -437,7 +439,8 @@ map_new(struct state *state, PyObject *executor, struct crew *crew, PyObject *fu
     if (ahead > 0) {
         self->executor = PyWeakref_NewRef(executor, NULL);
     }
-    if (self->iterators == NULL || (ahead > 0 && self->executor == NULL) ||
+    if (self->iterators == NULL || submit_context(state, crew, function, &self->context) < 0 ||
+        (ahead > 0 && self->executor == NULL) ||
         submit_ahead(self, crew, ahead > 0 ? ahead : SIZE_MAX,
                      are_plain_iterators(self->iterators, iterables)) < 0) {
         Py_DECREF(self);
@@ -446,6 +449,7 @@ map_new(struct state *state, PyObject *executor, struct crew *crew, PyObject *fu
     if (ahead == 0) {
         Py_CLEAR(self->iterators);
         Py_CLEAR(self->function);
+        Py_CLEAR(self->context);
     }
     return (PyObject *)self;
 }
@@ -457,6 +461,7 @@ map_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->iterators);
     Py_VISIT(self->function);
+    Py_VISIT(self->context);
     Py_VISIT(self->executor);
     for (size_t i = self->first; i < self->count; i++) {
         if (fstate_is_done(&self->tasks[i]->state)) {

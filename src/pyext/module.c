@@ -185,6 +185,9 @@ module_exec(PyObject *module)
     DO(state->exporter_type);                                           \
     DO(state->interrupted);                                             \
     DO(state->broadcast_type);                                          \
+    DO(state->context_names);                                           \
+    DO(state->context_base);                                            \
+    DO(state->context_spare);                                           \
     DO(state->definition_type);                                         \
     DO(state->definitions);                                             \
     DO(state->future_type);                                             \

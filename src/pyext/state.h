@@ -27,6 +27,11 @@ struct state {
     struct kept *kept;           /* values of parcels that it has decoded; NULL until used */
     PyTypeObject *broadcast_type;
     size_t broadcasts; /* handles that are alive */
+    PyObject *context_names; /* dict: of variables the names, in a worker of names the variables */
+
+    /* workers' interpreters; of context */
+    PyObject *context_base;  /* what the initializer has set, or NULL: nothing */
+    PyObject *context_spare; /* an empty Context that nobody else has, or NULL */
 
     /* where executors live: made by executor_types() */
     bool executors_ready; /* what follows is complete, and the process prepared */

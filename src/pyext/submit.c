@@ -1,6 +1,7 @@
 #include "submit.h"
 
 #include "broadcast.h"
+#include "context.h"
 #include "definition.h"
 #include "future.h"
 #include "lending.h"
@@ -19,6 +20,8 @@ struct flat_call {
     PyObject **block;   /* values held, or NULL */
     size_t held;        /* values in `block` */
     PyObject *own_keywords;
+    PyObject *source;  /* held: the Context to take the values of context variables from, or NULL */
+    PyObject *context; /* held: those values, or NULL */
     PyObject *holds[4]; /* what else must live until the call is encoded */
     size_t hold_count;
 };
@@ -31,6 +34,8 @@ flat_free(struct flat_call *call)
     }
     PyMem_Free(call->block);
     Py_XDECREF(call->own_keywords);
+    Py_XDECREF(call->source);
+    Py_XDECREF(call->context);
     while (call->hold_count > 0) {
         Py_DECREF(call->holds[--call->hold_count]);
     }
@@ -84,7 +89,8 @@ splice(struct flat_call *call, PyObject *args, Py_ssize_t skip, PyObject *keywor
     call->count = count;
     call->own_keywords = names;
     call->keywords = PyTuple_GET_SIZE(names) > 0 ? names : NULL;
-    old.hold_count = 0; /* still held by `call` */
+    old.hold_count = 0; /* still held by `call`, as these */
+    old.source = old.context = NULL;
     flat_free(&old);
     return 0;
 }
@@ -168,7 +174,9 @@ encode(struct state *state, struct crew *crew, struct task *task, const struct f
        PyObject *definition, struct batch *batch)
 {
     struct message *message = &task->tagged.message;
-    struct call_values values = {NULL, call->values, call->count, call->keywords, crew->repeats};
+    struct call_values values = {NULL,           call->values,  call->count,
+                                 call->keywords, crew->repeats, call->context};
+    task->tagged.with_context = call->context != NULL;
     struct python_guard guard = {flush_before_python, batch};
     if (definition != NULL) {
         task->tagged.func = definition_func(definition);
@@ -407,6 +415,89 @@ make_plain(struct state *state, PyObject *function, PyObject *const *values, siz
     return task;
 }
 
+/* Takes `context=` out of the keywords, if it is a Context, which no function could be sent. */
+static int
+take_source(struct flat_call *call)
+{
+    Py_ssize_t names = call->keywords == NULL ? 0 : PyTuple_GET_SIZE(call->keywords);
+    Py_ssize_t place = 0;
+    while (place < names &&
+           !(PyContext_CheckExact(call->values[call->count + (size_t)place]) &&
+             PyUnicode_EqualToUTF8(PyTuple_GET_ITEM(call->keywords, place), "context"))) {
+        place++;
+    }
+    if (place == names) {
+        return 0;
+    }
+    Py_XSETREF(call->source, Py_NewRef(call->values[call->count + (size_t)place]));
+    PyObject *none = PyTuple_New(0);
+    PyObject *kept = PyDict_New();
+    int result = none == NULL || kept == NULL ? -1 : 0;
+    PyObject *merged = result < 0 ? NULL : merge_keywords(kept, call);
+    if (merged == NULL || PyDict_DelItemString(merged, "context") < 0 ||
+        splice(call, none, 0, merged) < 0) {
+        result = -1;
+    }
+    Py_XDECREF(none);
+    Py_XDECREF(kept);
+    Py_XDECREF(merged);
+    return result;
+}
+
+/* The Context that a function submitted is to run in: the one of asyncio.to_thread. */
+static PyObject *
+source_in(PyObject *function)
+{
+    PyObject *run = PyObject_GetAttrString(function, "func");
+    PyObject *source = run == NULL ? NULL : Py_NewRef(PyCFunction_GET_SELF(run));
+    Py_XDECREF(run);
+    return source;
+}
+
+/* The tag that is called by `function`, and in which Context: NULL where the caller is. */
+static TagObject *
+tag_called(struct state *state, PyObject *function, PyObject **source)
+{
+    *source = NULL;
+    if (tag_check(state, function)) {
+        return (TagObject *)function;
+    }
+    TagObject *tag = tag_in_context_run(state, function);
+    if (tag != NULL) {
+        *source = source_in(function);
+    }
+    return tag;
+}
+
+static int
+collect_context(struct state *state, struct crew *crew, const TagObject *tag, PyObject *source,
+                PyObject **context)
+{
+    return context_collect(state, crew->context_vars, tag->options.context_vars, source, context);
+}
+
+static int
+take_context(struct state *state, struct crew *crew, const TagObject *tag, struct flat_call *call,
+             const struct batch *batch)
+{
+    if (batch != NULL) {
+        call->context = Py_XNewRef(batch->context);
+        return 0;
+    }
+    return collect_context(state, crew, tag, call->source, &call->context);
+}
+
+int
+submit_context(struct state *state, struct crew *crew, PyObject *function, PyObject **context)
+{
+    PyObject *source;
+    TagObject *tag = tag_called(state, function, &source);
+    *context = NULL;
+    int result = tag == NULL ? 0 : collect_context(state, crew, tag, source, context);
+    Py_XDECREF(source);
+    return result;
+}
+
 /* A task to be queued, or one that has ended because it cannot be sent. NULL with an exception: the
  * crew does not take it. `batch` is what it will be queued with, or NULL. */
 static struct task *
@@ -418,18 +509,16 @@ make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *
     }
     struct flat_call call = {
         .target = function, .values = values, .count = count, .keywords = keywords};
-    TagObject *tag = tag_check(state, function) ? (TagObject *)function : NULL;
+    TagObject *tag = tag_called(state, function, &call.source);
     if (tag == NULL) {
-        tag = tag_in_context_run(state, function);
-        if (tag == NULL) {
-            return make_plain(state, function, values, count, keywords, batch);
-        }
-        call.target = (PyObject *)tag;
-        if (unwrap_partial(&call, function, 1) < 0) {
-            return NULL;
-        }
+        return make_plain(state, function, values, count, keywords, batch);
     }
-    struct task *task = make_tagged(state, crew, tag, &call, batch);
+    struct task *task = NULL;
+    if ((function == (PyObject *)tag || unwrap_partial(&call, function, 1) == 0) &&
+        take_source(&call) == 0 && take_context(state, crew, tag, &call, batch) == 0) {
+        call.target = (PyObject *)tag;
+        task = make_tagged(state, crew, tag, &call, batch);
+    }
     flat_free(&call);
     return task;
 }
@@ -455,9 +544,11 @@ submit(struct state *state, struct crew *crew, PyObject *function, PyObject *con
 enum { MOST_TOGETHER = 32, LARGE_MESSAGE = 1024 }; /* tasks; bytes */
 
 void
-batch_init(struct batch *batch, struct state *state, struct crew *crew, PyObject *function)
+batch_init(struct batch *batch, struct state *state, struct crew *crew, PyObject *function,
+           PyObject *context)
 {
-    *batch = (struct batch){.state = state, .crew = crew, .function = function, .limit = 1};
+    *batch = (struct batch){
+        .state = state, .crew = crew, .function = function, .context = context, .limit = 1};
     list_init(&batch->jobs);
 }
 

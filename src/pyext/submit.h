@@ -22,6 +22,10 @@ int submit_prepare_interps(struct state *state, struct crew *crew);
 /* Queues a filled task, which it takes a reference to. -1 with an exception. */
 int submit_queue(struct state *state, struct crew *crew, struct task *task);
 
+/* The context variables that calls of `function` take along, with their values at this moment:
+ * *context, a new reference or NULL. -1 with an exception. */
+int submit_context(struct state *state, struct crew *crew, PyObject *function, PyObject **context);
+
 /* Calls of one function, made one after another and queued a few at a time: the first at once, so that
  * a worker is on its way, then more and more together. Nobody can tell, because whatever is not queued
  * yet is queued before anything runs that is not ours: batch_add() sees to that for what it runs, and
@@ -30,6 +34,7 @@ struct batch {
     struct state *state; /* borrowed, as crew and function: they outlive the batch */
     struct crew *crew;
     PyObject *function;
+    PyObject *context;    /* of submit_context(), borrowed; NULL: none */
     struct list jobs;     /* not queued yet */
     size_t count;         /* of them */
     size_t limit;         /* that many are queued together */
@@ -38,7 +43,8 @@ struct batch {
     bool refused;         /* batch_flush() has failed within batch_add() */
 };
 
-void batch_init(struct batch *batch, struct state *state, struct crew *crew, PyObject *function);
+void batch_init(struct batch *batch, struct state *state, struct crew *crew, PyObject *function,
+                PyObject *context);
 /* A task that is sure to end, not to be read through a future but by whoever holds the reference that
  * this gives (task->wanted). NULL with an exception: no task was made. */
 struct task *batch_add(struct batch *batch, PyObject *const *values, size_t count);

@@ -31,6 +31,7 @@ task_new(bool tagged, unsigned generation)
     task->result = NULL;
     if (tagged) {
         task->tagged.func = NULL;
+        task->tagged.with_context = false;
         message_init(&task->tagged.message);
     }
     else {

@@ -63,6 +63,7 @@ struct task {
         struct {
             struct func *func;      /* owned; NULL: the callable is in the message */
             struct message message; /* the call, later the outcome */
+            bool with_context;      /* the call has one (transport.h); constant once queued */
         } tagged;                   /* when job.slotted */
     };
 };

@@ -24,6 +24,7 @@ struct call_values {
     size_t count; /* positional */
     PyObject *keywords;
     struct repeats *repeats; /* of who sends it, or NULL: nothing is recognised */
+    PyObject *context; /* of context_collect(), or NULL: sent as one more value, the last of all */
 };
 
 /* Called before encoding runs what may be anybody's Python (pickle). -1 with an exception: give up. */
@@ -50,8 +51,9 @@ struct received_call {
     PyObject **block;   /* what was allocated, or NULL */
 };
 
-/* -1 with an exception. */
-int transport_decode_call(struct state *state, const struct message *message,
+/* -1 with an exception. `with_context`: one was sent. It is the last of all values then, and counts in
+ * `total` alone. */
+int transport_decode_call(struct state *state, const struct message *message, bool with_context,
                           struct received_call *call);
 void transport_free_call(struct received_call *call);
 

@@ -23,7 +23,9 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import contextvars
 import ctypes
+import functools
 import gc
 import itertools
 import logging
@@ -151,6 +153,20 @@ def tagged(executor):
 def tagged_where_it_is_defined(executor):
     executor.submit(tagged_jobs.plain, 1, extra=2).result(TIMEOUT)
     executor.submit(tagged_jobs.Work(1).method, 2).result(TIMEOUT)
+
+
+@on_one_executor
+def tagged_with_context_vars(executor):
+    context = contextvars.copy_context()
+    context.run(tagged_jobs.request_id.set, ["id"])
+    executor.submit(tagged_jobs.sees_request, 1, context=context).result(TIMEOUT)
+    context.run(tagged_jobs.tenant.set, jobs.Point(1, 2))
+    handler = tagged_jobs.Handler()
+    call = functools.partial(context.run, handler.method, 2)
+    executor.submit(call).result(TIMEOUT)
+    list(context.run(executor.map, handler.method, [1, 2]))
+    context.run(tagged_jobs.request_id.set, threading.Lock())
+    assert executor.submit(tagged_jobs.sees_request, context=context).exception(TIMEOUT)
 
 
 @on_one_executor
