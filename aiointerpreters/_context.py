@@ -132,13 +132,13 @@ def decimal_settings(source: Context | None) -> tuple | None:
     decimal = sys.modules["decimal"]
     there = copy_context() if source is None else source.copy()
     try:
-        settings = _settings(there.run(decimal.getcontext))
-        return None if settings == _settings(decimal.DefaultContext) else settings
+        settings = settings_of(there.run(decimal.getcontext))
+        return None if settings == settings_of(decimal.DefaultContext) else settings
     except AttributeError:  # a module that is being imported, or another one of that name
         return None
 
 
-def _settings(context) -> tuple:
+def settings_of(context) -> tuple:
     names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
     traps = tuple(signal.__name__ for signal, is_on in context.traps.items() if is_on)
     return *(getattr(context, name) for name in names), traps

@@ -3,9 +3,10 @@
 #include "callables.h"
 #include "context.h"
 #include "definition.h"
+#include "home.h"
 #include "kept.h"
 #include "lending.h"
-#include "searchpath.h"
+#include "output.h"
 #include "target.h"
 #include "transport.h"
 
@@ -52,7 +53,7 @@ call(struct interp *interp, struct func *func, const struct message *message, bo
 {
     struct received_call received;
     execute_visit(interp);
-    if (searchpath_apply(interp->state, &interp->path_version) < 0) {
+    if (home_apply(interp->state, &interp->home_version) < 0) {
         return NULL;
     }
     called->callable = func != NULL ? callables_get(interp->state, func) : NULL;
@@ -119,6 +120,7 @@ execute_task(struct interp *interp, struct task *task, struct target *target)
     Py_XDECREF(value);
     called_free(&called);
     PyErr_Clear();
+    output_flush(interp->state);
     return aside;
 }
 
@@ -133,7 +135,7 @@ const char *
 execute_preload(struct interp *interp, const struct preload *preload, struct message *error)
 {
     const char *failed = preload->count == 0 ? NULL : preload->names[0];
-    if (searchpath_apply(interp->state, &interp->path_version) == 0) {
+    if (home_apply(interp->state, &interp->home_version) == 0) {
         failed = preload_import(preload);
     }
     if (failed != NULL) {
@@ -145,7 +147,7 @@ execute_preload(struct interp *interp, const struct preload *preload, struct mes
 void
 execute_warm_up(struct interp *interp)
 {
-    if (searchpath_apply(interp->state, &interp->path_version) == 0) {
+    if (home_apply(interp->state, &interp->home_version) == 0) {
         preload_import_own();
     }
     PyErr_Clear();
@@ -162,5 +164,6 @@ execute_initializer(struct interp *interp, struct func *func, const struct messa
     }
     Py_XDECREF(value);
     called_free(&called);
+    output_flush(interp->state);
     return value != NULL;
 }

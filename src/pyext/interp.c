@@ -1,8 +1,10 @@
 #include "interp.h"
 
 #include "callables.h"
+#include "homecall.h"
 #include "kept.h"
 #include "lending.h"
+#include "output.h"
 #include "stopping.h"
 
 #include <stdlib.h>
@@ -78,7 +80,8 @@ set_up(struct interp *interp)
     }
     interp->module = module; /* whatever tasks do to sys.modules */
     interp->state = state_of_module(module);
-    return 0;
+    output_install(interp->state);
+    return homecall_install(interp->state);
 }
 
 struct interp *

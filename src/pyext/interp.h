@@ -18,7 +18,7 @@ struct interp {
     struct state *state;        /* of our module in it; attached only */
     bool failed;                /* its initializer has; no task may run in it */
     struct condemned condemned; /* of its home, when it must not be used any more */
-    unsigned path_version;      /* searchpath; attached only */
+    unsigned home_version;      /* home; attached only */
 };
 
 /* Call it detached; the caller is attached to the new interpreter afterwards, and its home. NULL:

@@ -9,12 +9,13 @@
 #include "exporter.h"
 #include "future.h"
 #include "handover.h"
+#include "home.h"
+#include "homecall.h"
 #include "interp.h"
 #include "kept.h"
 #include "lending.h"
 #include "map.h"
 #include "parcel.h"
-#include "searchpath.h"
 #include "stopping.h"
 #include "tag.h"
 #include "workqueue.h"
@@ -205,7 +206,17 @@ module_exec(PyObject *module)
     DO(state->placeholder);                                             \
     DO(state->loop_callback);                                           \
     DO(state->deliver);                                                 \
+    DO(state->sys_dict);                                                \
     DO(state->path_seen);                                               \
+    DO(state->argv_seen);                                               \
+    DO(state->filters_seen);                                            \
+    DO(state->level_cache);                                             \
+    DO(state->hooked);                                                  \
+    DO(state->outputs[0]);                                              \
+    DO(state->outputs[1]);                                              \
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->home_names); i++) {   \
+        DO(state->home_names[i]);                                       \
+    }                                                                   \
     for (size_t i = 0; i < Py_ARRAY_LENGTH(state->future_names); i++) { \
         DO(state->future_names[i]);                                     \
     }
@@ -239,6 +250,11 @@ module_free(void *module)
 
 static PyMethodDef module_methods[] = {
     {"executor_types", executor_types, METH_NOARGS, executor_types_doc},
+    {"find_spec", _PyCFunction_CAST(homecall_find_spec), METH_FASTCALL | METH_KEYWORDS,
+     homecall_find_spec_doc},
+    {"call_home", homecall_call_home, METH_O, homecall_call_home_doc},
+    {"place", homecall_place, METH_NOARGS, homecall_place_doc},
+    {"watch_levels", homecall_watch_levels, METH_O, homecall_watch_levels_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -270,7 +286,7 @@ init_process(void)
     if (done) {
         return 0;
     }
-    if (crew_init_registry() != 0 || stopping_init() != 0 || searchpath_init() != 0) {
+    if (crew_init_registry() != 0 || stopping_init() != 0 || home_init() != 0) {
         PyErr_SetString(PyExc_RuntimeError, "the platform has no more locks");
         return -1;
     }

@@ -14,6 +14,8 @@ struct loan_home;
 struct callables;
 struct kept;
 
+enum home_name { HOME_PATH, HOME_ARGV, HOME_WARNINGS, HOME_FILTERS, HOME_MARK, HOME_NAMES };
+
 struct state {
     PyObject *module; /* borrowed: the module owns this struct */
     bool is_main;     /* constant: this is the main interpreter's */
@@ -32,6 +34,12 @@ struct state {
     /* workers' interpreters; of context */
     PyObject *context_base;  /* what the initializer has set, or NULL: nothing */
     PyObject *context_spare; /* an empty Context that nobody else has, or NULL */
+
+    /* workers' interpreters; of home, homecall and output */
+    bool differs_from_made; /* home has changed it */
+    PyObject *hooked;       /* set of str: modules whose import is noticed */
+    PyObject *outputs[2];   /* sys.stdout, sys.stderr as they were made, or NULL */
+    bool wrote[2];          /* to them, since the last flush */
 
     /* where executors live: made by executor_types() */
     bool executors_ready; /* what follows is complete, and the process prepared */
@@ -53,7 +61,14 @@ struct state {
     PyObject *placeholder;     /* functools.Placeholder, NULL before 3.14 */
     PyObject *loop_callback;   /* code of asyncio's callback on futures; NULL before asyncio */
     PyObject *deliver;         /* what event loops are told to call (future_delivery) */
-    PyObject *path_seen;       /* tuple: sys.path as it was last noted (searchpath) */
+
+    /* of home: what was last noted */
+    PyObject *sys_dict;  /* sys.__dict__ */
+    PyObject *path_seen; /* tuples: sys.path, sys.argv, warnings.filters */
+    PyObject *argv_seen;
+    PyObject *filters_seen;
+    PyObject *level_cache; /* dict that logging empties when a level changes; NULL: nobody cares */
+    PyObject *home_names[HOME_NAMES]; /* str that are looked up with each submit */
 };
 
 /* The state of the interpreter that the caller is attached to, or NULL with an exception. */

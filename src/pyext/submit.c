@@ -4,9 +4,9 @@
 #include "context.h"
 #include "definition.h"
 #include "future.h"
+#include "home.h"
 #include "lending.h"
 #include "outcome.h"
-#include "searchpath.h"
 #include "tag.h"
 #include "task.h"
 #include "transport.h"
@@ -359,7 +359,7 @@ int
 submit_prepare_interps(struct state *state, struct crew *crew)
 {
     if (crew_prepare_interp_initializer(crew) == 0) {
-        return searchpath_note(state);
+        return home_note(state);
     }
     if (PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError)) {
         PyObject *cause = PyErr_GetRaisedException();

@@ -16,7 +16,7 @@ PyObject *submit(struct state *state, struct crew *crew, PyObject *function,
 
 /* Whether the crew accepts work; -1 with the exception that says why not. */
 int submit_check_open(struct state *state, struct crew *crew);
-/* Before an interpreter is made: encodes the initializer for it, and notes sys.path. -1 with an
+/* Before an interpreter is made: encodes the initializer for it, and notes what they take over. -1 with an
  * exception; the crew is broken when it is the initializer's. */
 int submit_prepare_interps(struct state *state, struct crew *crew);
 /* Queues a filled task, which it takes a reference to. -1 with an exception. */

@@ -11,6 +11,7 @@
 #include "broadcast.h"
 #include "execute.h"
 #include "future.h"
+#include "homecall.h"
 #include "prestart.h"
 #include "stopping.h"
 #include "target.h"
@@ -577,6 +578,7 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
     crew_set_joined(crew);
     struct worker_thread worker = {
         .crew = crew, .thread = start->thread, .where = AT_MAIN, .generation = crew_generation()};
+    homecall_remember_thread();
     pool_join(&crew->pool, &worker.base);
     worker.target = stopping_add(&worker);
     if (start->expired != NULL) {
@@ -597,6 +599,7 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
     }
     crew_set_joined(NULL);
     go_nowhere(&worker);
+    homecall_forget_thread();
     stopping_remove(worker.target);
     (worker.is_aside ? pool_leave_aside : pool_leave)(&crew->pool, &worker.base);
     go_main(&worker);

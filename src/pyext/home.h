@@ -1,0 +1,27 @@
+/* home: what a worker's interpreter takes over from the caller's: sys.path, sys.argv, the filters of
+ * warnings, and, once a worker has imported logging, the levels of loggers.
+ *
+ * One copy for the process, with a version: the submitter makes a new one when something of it has
+ * changed, a worker takes it over when it sees that the version is not the one it has.
+ */
+#ifndef AIOINTERP_HOME_H
+#define AIOINTERP_HOME_H
+
+#include "state.h"
+
+/* Once in the process. 0 or an errno value. */
+int home_init(void);
+
+/* In the submitter's interpreter, attached: notes changes since the last call. -1 with an
+ * exception. */
+int home_note(struct state *state);
+
+/* In a worker's interpreter, attached: brings it to what was noted last. `version` is what this
+ * interpreter has (0 at first). -1 with an exception. */
+int home_apply(struct state *state, unsigned *version);
+
+/* From now on home_note() looks at `cache`, a dict that logging empties when a level changes, for a
+ * key that it puts there itself. In the submitter's interpreter, attached. */
+void home_watch_levels(struct state *state, PyObject *cache);
+
+#endif
