@@ -9,7 +9,10 @@ it hooks.
 import marshal
 import sys
 
-from aiointerpreters import _core
+from aiointerpreters import _core as _imported_core
+
+# In a worker the one that is a finder, which a task may have made sys.modules forget.
+_core = next((one for one in sys.meta_path if hasattr(one, "hooked")), _imported_core)
 
 _LEVELS, _DECIMAL, _RECORD = range(3)  # what a call home is about
 

@@ -122,3 +122,8 @@ class Refuses:
 
     def __reduce__(self):
         raise TypeError("not me")
+
+
+def forget_this_package():
+    for name in [name for name in sys.modules if name.partition(".")[0] == "aiointerpreters"]:
+        del sys.modules[name]

@@ -34,6 +34,7 @@ import mmap
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.thread import BrokenThreadPool
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import buffers
 import harness
+import home_jobs
 import jobs
 import kinds
 import tagged_jobs
@@ -167,6 +169,37 @@ def tagged_with_context_vars(executor):
     list(context.run(executor.map, handler.method, [1, 2]))
     context.run(tagged_jobs.request_id.set, threading.Lock())
     assert executor.submit(tagged_jobs.sees_request, context=context).exception(TIMEOUT)
+
+
+class Counter(logging.Handler):
+    def emit(self, record):
+        assert record.getMessage()
+
+
+@on_one_executor
+def tagged_that_logs(executor):
+    handler = Counter()
+    logging.root.addHandler(handler)
+    try:
+        log = interpreter(home_jobs.log)
+        extra = {"point": jobs.Point(1, 2)}
+        executor.submit(log, "leaks", logging.WARNING, "text", extra=extra).result(TIMEOUT)
+        executor.submit(interpreter(home_jobs.log_from_a_thread), "text").result(TIMEOUT)
+        logging.getLogger("leaks").setLevel(logging.ERROR)
+        executor.submit(log, "leaks", logging.WARNING, "below").result(TIMEOUT)
+        logging.getLogger("leaks").setLevel(logging.NOTSET)
+    finally:
+        logging.root.removeHandler(handler)
+
+
+@on_one_executor
+def tagged_after_changes_at_home(executor):
+    sys.argv.append("one more")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        executor.submit(interpreter(jobs.add), 1, 2).result(TIMEOUT)
+    sys.argv.pop()
+    executor.submit(interpreter(jobs.add), 1, 2).result(TIMEOUT)
 
 
 @on_one_executor

@@ -219,6 +219,7 @@ def test_signature_of_the_class():
         "preload": (),
         "grace": 5.0,
         "argument_cache_bytes": 64 * 2**20,
+        "context_vars": (),
     }
     assert parameters["max_interpreters"].kind is inspect.Parameter.KEYWORD_ONLY
 

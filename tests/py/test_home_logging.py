@@ -329,3 +329,10 @@ def test_no_thread_is_left_over(executor, keeper):
     before = threading.active_count()
     run(executor, home_jobs.log_from_a_thread, "text")
     assert threading.active_count() <= before + 1
+
+
+def test_after_a_task_has_removed_this_package_from_its_modules(executor, keeper):
+    run(executor, home_jobs.forget_this_package)
+    log(executor)
+    assert keeper.messages == ["text"]
+    assert run(executor, home_jobs.thread_name)[1] == "home_0"
