@@ -336,3 +336,18 @@ def test_after_a_task_has_removed_this_package_from_its_modules(executor, keeper
     log(executor)
     assert keeper.messages == ["text"]
     assert run(executor, home_jobs.thread_name)[1] == "home_0"
+
+
+def test_task_that_is_cancelled_while_its_record_is_handled(executor, keeper):
+    entered, leave = threading.Event(), threading.Event()
+
+    def emit(record):
+        entered.set()
+        assert leave.wait(TIMEOUT)
+
+    keeper.emit = emit
+    future = executor.submit(interpreter(home_jobs.log_many), "home", 10**9)
+    assert entered.wait(TIMEOUT)
+    assert future.cancel()
+    leave.set()
+    assert run(executor, jobs.add, 1, 2) == 3
