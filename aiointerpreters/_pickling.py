@@ -61,7 +61,7 @@ class Parts:
         return table
 
     def take_buffer(self, buffer: PickleBuffer) -> bool:
-        """Say whether the pickler is to keep `buffer` in band: if it is small and no mark of ours."""
+        """Say whether the pickler is to keep `buffer` in band: if it is small, and no mark."""
         _, beside = self._beside.get(id(buffer), (None, None))
         if beside is None:
             beside = memoryview(buffer)

@@ -1,41 +1,12 @@
-/* The sending half of transport. */
-#include "transport.h"
+/* The sending half of transport: values. */
+#include "encoder.h"
 
 #include "broadcast.h"
-#include "handover.h"
 #include "lending.h"
 
 #include <string.h>
 
-typedef enum { ENCODED = 0, NOT_NATIVE = 1, FAILED = -1 } encoded;
-
-/* Containers met so far, so that one met twice is sent once: open addressing by address. */
-enum { MEMO_ROOM = 16 };
-
-struct memo_entry {
-    PyObject *object; /* borrowed: the caller's values stay alive and unchanged meanwhile */
-    size_t index;     /* of the container */
-    bool is_parcel;   /* it went as a parcel: `index` is its view's */
-};
-
-struct encoder {
-    struct state *state;
-    struct message *message;
-    struct handover *handover; /* of a worker's result; NULL: what is large is lent */
-    struct repeats *repeats;   /* or NULL */
-    size_t depth;              /* containers around the value at hand */
-    size_t containers;         /* begun so far */
-    size_t members;            /* of these, dicts' pairs once */
-    size_t lent;               /* bytes of blocks that are lent */
-    size_t mutables;           /* met so far, or what might be one */
-    size_t lowest_again;       /* container that the value that is weighed refers back to */
-    struct memo_entry *memo;   /* `memo_size` places, a power of two */
-    size_t memo_size;
-    size_t memo_count;
-    struct memo_entry memo_room[MEMO_ROOM];
-};
-
-static void
+void
 encoder_init(struct encoder *encoder, struct state *state, struct message *message,
              struct handover *handover)
 {
@@ -47,7 +18,7 @@ encoder_init(struct encoder *encoder, struct state *state, struct message *messa
     encoder->memo_size = MEMO_ROOM;
 }
 
-static void
+void
 encoder_free(struct encoder *encoder)
 {
     if (encoder->memo != encoder->memo_room) {
@@ -87,21 +58,18 @@ memo_grow(struct encoder *encoder)
     return 0;
 }
 
-static encoded
-out_of_memory(void)
+encoded
+encode_out_of_memory(void)
 {
     PyErr_NoMemory();
     return FAILED;
 }
 
-static encoded
-check(int result)
+encoded
+encode_check(int result)
 {
-    return result == 0 ? ENCODED : out_of_memory();
+    return result == 0 ? ENCODED : encode_out_of_memory();
 }
-
-static encoded encode_item(struct encoder *encoder, PyObject *value, bool shared);
-static encoded encode_argument(struct encoder *encoder, PyObject *value, bool shared);
 
 static encoded
 encode_int(struct wire_buffer *out, PyObject *value)
@@ -109,13 +77,13 @@ encode_int(struct wire_buffer *out, PyObject *value)
     int overflow;
     long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
     if (overflow == 0) {
-        return check(wire_put_int(out, number));
+        return encode_check(wire_put_int(out, number));
     }
     int flags = Py_ASNATIVEBYTES_LITTLE_ENDIAN;
     Py_ssize_t size = PyLong_AsNativeBytes(value, NULL, 0, flags);
     unsigned char *bytes;
     if (size < 0 || wire_put_big_int(out, (size_t)size, &bytes) < 0) {
-        return out_of_memory();
+        return encode_out_of_memory();
     }
     PyLong_AsNativeBytes(value, bytes, size, flags);
     return ENCODED;
@@ -124,11 +92,11 @@ encode_int(struct wire_buffer *out, PyObject *value)
 static encoded
 encode_str(struct wire_buffer *out, PyObject *value)
 {
-    return check(wire_put_str(out, (int)PyUnicode_KIND(value), PyUnicode_DATA(value),
-                              (size_t)PyUnicode_GET_LENGTH(value)));
+    return encode_check(wire_put_str(out, (int)PyUnicode_KIND(value), PyUnicode_DATA(value),
+                                     (size_t)PyUnicode_GET_LENGTH(value)));
 }
 
-static encoded
+encoded
 encode_view(struct encoder *encoder, struct view *view)
 {
     if (view == NULL) {
@@ -141,13 +109,13 @@ encode_view(struct encoder *encoder, struct view *view)
         encoder->mutables++;
     }
     ptrdiff_t index = message_add_view(encoder->message, view);
-    return index < 0 ? out_of_memory()
-                     : check(wire_put_loan(&encoder->message->bytes, (size_t)index));
+    return index < 0 ? encode_out_of_memory()
+                     : encode_check(wire_put_loan(&encoder->message->bytes, (size_t)index));
 }
 
 /* NULL with an exception. */
-static struct view *
-view_of_parcel(struct parcel *parcel)
+struct view *
+encode_view_of_parcel(struct parcel *parcel)
 {
     struct view *view = parcel_view(parcel);
     if (view == NULL) {
@@ -160,7 +128,7 @@ static encoded
 encode_handle(struct encoder *encoder, PyObject *handle)
 {
     struct parcel *parcel = broadcast_parcel(handle);
-    return parcel != NULL ? encode_view(encoder, view_of_parcel(parcel))
+    return parcel != NULL ? encode_view(encoder, encode_view_of_parcel(parcel))
                           : encode_item(encoder, broadcast_value(handle), true);
 }
 
@@ -168,7 +136,8 @@ static encoded
 encode_noted(struct encoder *encoder, PyObject *value, bool shared)
 {
     ptrdiff_t index = handover_note(encoder->handover, encoder->message, value, shared);
-    return index < 0 ? FAILED : check(wire_put_loan(&encoder->message->bytes, (size_t)index));
+    return index < 0 ? FAILED
+                     : encode_check(wire_put_loan(&encoder->message->bytes, (size_t)index));
 }
 
 /* A large bytes or str. */
@@ -195,8 +164,8 @@ encode_memory(struct encoder *encoder, PyObject *memoryview, bool shared)
 }
 
 /* Whether an exception of an exporter's leaves it to pickle. */
-static bool
-exporter_refuses(void)
+bool
+encode_exporter_refuses(void)
 {
     return PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError);
 }
@@ -207,7 +176,7 @@ encode_exporter(struct encoder *encoder, PyObject *value)
 {
     PyObject *memoryview;
     int exports = lending_view_of(value, &memoryview);
-    if (exports < 0 && exporter_refuses()) {
+    if (exports < 0 && encode_exporter_refuses()) {
         PyErr_Clear();
         exports = 0;
     }
@@ -225,8 +194,8 @@ encode_bytes(struct encoder *encoder, PyObject *value, bool shared)
     if (lending_is_block(value)) {
         return encode_block(encoder, value, shared);
     }
-    return check(wire_put_bytes(&encoder->message->bytes, PyBytes_AS_STRING(value),
-                                (size_t)PyBytes_GET_SIZE(value)));
+    return encode_check(wire_put_bytes(&encoder->message->bytes, PyBytes_AS_STRING(value),
+                                       (size_t)PyBytes_GET_SIZE(value)));
 }
 
 static encoded
@@ -285,8 +254,8 @@ encode_sequence(struct encoder *encoder, PyObject *value)
 }
 
 /* The entry of a container, to be filled if it is new. NULL with an exception. */
-static struct memo_entry *
-memo_find(struct encoder *encoder, PyObject *container)
+struct memo_entry *
+encoder_find(struct encoder *encoder, PyObject *container)
 {
     if (2 * encoder->memo_count >= encoder->memo_size && memo_grow(encoder) < 0) {
         return NULL;
@@ -294,16 +263,16 @@ memo_find(struct encoder *encoder, PyObject *container)
     return memo_place(encoder->memo, encoder->memo_size, container);
 }
 
-static encoded
-put_again(struct encoder *encoder, const struct memo_entry *entry)
+encoded
+encode_again(struct encoder *encoder, const struct memo_entry *entry)
 {
     struct wire_buffer *out = &encoder->message->bytes;
     if (entry->is_parcel) {
         encoder->mutables++;
-        return check(wire_put_loan(out, entry->index));
+        return encode_check(wire_put_loan(out, entry->index));
     }
     encoder->lowest_again = Py_MIN(encoder->lowest_again, entry->index);
-    return check(wire_put_ref(out, entry->index));
+    return encode_check(wire_put_ref(out, entry->index));
 }
 
 /* Writes a reference if the container was begun before, and else notes it. `shared` says that more
@@ -316,14 +285,14 @@ recall(struct encoder *encoder, PyObject *value, bool shared, bool *recalled)
     if (!shared) {
         return ENCODED;
     }
-    struct memo_entry *entry = memo_find(encoder, value);
+    struct memo_entry *entry = encoder_find(encoder, value);
     if (entry == NULL) {
         return FAILED;
     }
     if (entry->object != NULL) {
         encoder->containers--;
         *recalled = true;
-        return put_again(encoder, entry);
+        return encode_again(encoder, entry);
     }
     *entry = (struct memo_entry){.object = value, .index = index};
     encoder->memo_count++;
@@ -367,7 +336,7 @@ encode_container(struct encoder *encoder, PyObject *value, bool shared)
         return result;
     }
     if (wire_put_container(&encoder->message->bytes, tag, count) < 0) {
-        return out_of_memory();
+        return encode_out_of_memory();
     }
     encoder->members += count;
     encoder->mutables += tag != WIRE_TUPLE && tag != WIRE_FROZENSET;
@@ -393,7 +362,7 @@ encode_container(struct encoder *encoder, PyObject *value, bool shared)
 
 /* One value. Runs no Python code, so that what it walks stays as it is; but for a queue, and another
  * exporter of memory, which are lent only where the caller holds them, at the top. */
-static encoded
+encoded
 encode_item(struct encoder *encoder, PyObject *value, bool shared)
 {
     struct wire_buffer *out = &encoder->message->bytes;
@@ -404,13 +373,13 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
         return encode_text(encoder, value, shared);
     }
     if (PyFloat_CheckExact(value)) {
-        return check(wire_put_float(out, PyFloat_AS_DOUBLE(value)));
+        return encode_check(wire_put_float(out, PyFloat_AS_DOUBLE(value)));
     }
     if (value == Py_None) {
-        return check(wire_put_none(out));
+        return encode_check(wire_put_none(out));
     }
     if (PyBool_Check(value)) {
-        return check(wire_put_bool(out, value == Py_True));
+        return encode_check(wire_put_bool(out, value == Py_True));
     }
     if (PyBytes_CheckExact(value)) {
         return encode_bytes(encoder, value, shared);
@@ -419,7 +388,7 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
         return encode_memory(encoder, value, shared);
     }
     if (PyComplex_CheckExact(value)) {
-        return check(
+        return encode_check(
             wire_put_complex(out, PyComplex_RealAsDouble(value), PyComplex_ImagAsDouble(value)));
     }
     if (broadcast_check(encoder->state, value)) {
@@ -430,62 +399,6 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
     }
     encoded result = encode_container(encoder, value, shared);
     return result == NOT_NATIVE && encoder->depth == 0 ? encode_exporter(encoder, value) : result;
-}
-
-/* -- arguments, which may be repeats -- */
-
-/* About the bytes that it takes in an interpreter. */
-static size_t
-weight_so_far(const struct encoder *encoder)
-{
-    enum { OF_CONTAINER = 48, OF_MEMBER = 8 };
-    return encoder->message->bytes.size + encoder->lent + encoder->containers * OF_CONTAINER +
-           encoder->members * OF_MEMBER;
-}
-
-/* Encodes the value as what it is, and has it known if it could be sent once. */
-static encoded
-encode_weighed(struct encoder *encoder, PyObject *value, bool shared)
-{
-    size_t outer_again = encoder->lowest_again;
-    size_t first = encoder->containers;
-    size_t mutables = encoder->mutables;
-    size_t weight = weight_so_far(encoder);
-    encoder->lowest_again = SIZE_MAX;
-    encoded result = encode_item(encoder, value, shared);
-    /* What was begun outside of the value may be in something that can be changed. */
-    bool is_whole = encoder->lowest_again >= first;
-    encoder->lowest_again = Py_MIN(encoder->lowest_again, outer_again);
-    if (result == ENCODED && is_whole && encoder->mutables == mutables) {
-        repeats_note(encoder->repeats, value, weight_so_far(encoder) - weight);
-    }
-    return result;
-}
-
-static encoded
-encode_parcel(struct encoder *encoder, PyObject *value, struct parcel *parcel)
-{
-    struct memo_entry *entry = memo_find(encoder, value);
-    if (entry == NULL) {
-        return FAILED;
-    }
-    if (entry->object != NULL) {
-        return put_again(encoder, entry);
-    }
-    *entry = (struct memo_entry){value, encoder->message->view_count, true};
-    encoder->memo_count++;
-    return encode_view(encoder, view_of_parcel(parcel));
-}
-
-static encoded
-encode_argument(struct encoder *encoder, PyObject *value, bool shared)
-{
-    if (!repeats_is_kind(encoder->repeats, value)) {
-        return encode_item(encoder, value, shared);
-    }
-    struct parcel *parcel = repeats_find(encoder->repeats, encoder->state, value);
-    return parcel != NULL ? encode_parcel(encoder, value, parcel)
-                          : encode_weighed(encoder, value, shared);
 }
 
 /* -- by pickle -- */
@@ -502,7 +415,7 @@ add_pickle_buffers(struct encoder *encoder, PyObject *buffers)
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(buffers); i++) {
         PyObject *buffer = PyList_GET_ITEM(buffers, i);
         encoded result = broadcast_check(encoder->state, buffer)
-                             ? encode_view(encoder, view_of_parcel(broadcast_parcel(buffer)))
+                             ? encode_view(encoder, encode_view_of_parcel(broadcast_parcel(buffer)))
                              : encode_memory(encoder, buffer, false);
         if (result != ENCODED) {
             return -1;
@@ -534,8 +447,8 @@ add_pickle(struct encoder *encoder, PyObject *bytes, size_t buffers)
 {
     struct wire_buffer *out = &encoder->message->bytes;
     if (!lending_is_block(bytes)) {
-        return status(check(wire_put_pickle(out, PyBytes_AS_STRING(bytes),
-                                            (size_t)PyBytes_GET_SIZE(bytes), buffers)));
+        return status(encode_check(wire_put_pickle(out, PyBytes_AS_STRING(bytes),
+                                                   (size_t)PyBytes_GET_SIZE(bytes), buffers)));
     }
     if (wire_put_pickle(out, "", 0, 1 + buffers) < 0) {
         PyErr_NoMemory();
@@ -559,7 +472,7 @@ add_pickled(struct encoder *encoder, PyObject *pickled)
 }
 
 /* What was encoded before is thrown away. */
-static int
+int
 encode_pickle(struct state *state, struct message *message, struct handover *handover,
               PyObject *value)
 {
@@ -580,7 +493,7 @@ encode_pickle(struct state *state, struct message *message, struct handover *han
     return result;
 }
 
-/* -- values, calls -- */
+/* -- values -- */
 
 static encoded
 encode_native(struct state *state, struct message *message, struct handover *handover,
@@ -627,221 +540,4 @@ transport_encode_result(struct state *state, struct message *message, PyObject *
         Py_CLEAR(*value);
     }
     return result;
-}
-
-static size_t
-total_values(const struct call_values *call)
-{
-    size_t keywords = call->keywords != NULL ? (size_t)PyTuple_GET_SIZE(call->keywords) : 0;
-    return call->count + keywords;
-}
-
-/* For a call that will be pickled: what of its values, from `first` on, could be sent once all the same
- * becomes known. The message is of no use afterwards. */
-static void
-weigh_arguments(struct encoder *encoder, const struct call_values *call, size_t first)
-{
-    encoder->depth = 0;
-    for (size_t i = first; i < total_values(call); i++) {
-        if (repeats_is_kind(call->repeats, call->values[i]) &&
-            encode_argument(encoder, call->values[i], true) == FAILED) {
-            PyErr_Clear();
-        }
-    }
-}
-
-/* A tuple of all values, then the tuple of keywords if there are any. The first is no object of
- * its own on the other side, but counts as a container all the same. */
-static encoded
-encode_native_call(struct encoder *encoder, const struct call_values *call)
-{
-    struct wire_buffer *out = &encoder->message->bytes;
-    size_t total = total_values(call);
-    if (call->callable != NULL) {
-        weigh_arguments(encoder, call, 0);
-        return NOT_NATIVE;
-    }
-    if (wire_put_container(out, WIRE_TUPLE, total + (call->context != NULL)) < 0) {
-        return out_of_memory();
-    }
-    encoder->containers++;
-    encoded result = ENCODED;
-    for (size_t i = 0; i < total && result == ENCODED; i++) {
-        result = encode_argument(encoder, call->values[i], true);
-        if (result == NOT_NATIVE) {
-            weigh_arguments(encoder, call, i + 1);
-        }
-    }
-    if (result == ENCODED && call->context != NULL) {
-        result = encode_item(encoder, call->context, false);
-    }
-    if (result == ENCODED && call->keywords != NULL) {
-        result = encode_item(encoder, call->keywords, false);
-    }
-    return result;
-}
-
-/* The value as it is pickled: a handle if it is sent once, an exporter of memory as a memoryview. A new reference. */
-static PyObject *
-pickled_argument(struct state *state, const struct call_values *call, PyObject *value)
-{
-    struct parcel *parcel =
-        repeats_is_kind(call->repeats, value) ? repeats_recall(call->repeats, value) : NULL;
-    if (parcel != NULL) {
-        return broadcast_of(state, value, parcel);
-    }
-    PyObject *memoryview;
-    int exports = lending_view_of(value, &memoryview);
-    if (exports < 0 && exporter_refuses()) {
-        PyErr_Clear();
-        exports = 0;
-    }
-    return exports > 0 ? memoryview : exports < 0 ? NULL : Py_NewRef(value);
-}
-
-static PyObject *
-pickled_arguments(struct state *state, const struct call_values *call)
-{
-    size_t count = total_values(call);
-    PyObject *last = call->context;
-    PyObject *tuple = PyTuple_New((Py_ssize_t)count + (last != NULL));
-    for (size_t i = 0; tuple != NULL && i < count; i++) {
-        PyObject *argument = pickled_argument(state, call, call->values[i]);
-        if (argument == NULL) {
-            Py_CLEAR(tuple);
-            break;
-        }
-        PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, argument);
-    }
-    if (tuple != NULL && last != NULL) {
-        PyTuple_SET_ITEM(tuple, (Py_ssize_t)count, Py_NewRef(last));
-    }
-    return tuple;
-}
-
-static int
-encode_pickled_call(struct state *state, struct message *message, const struct call_values *call)
-{
-    PyObject *values = pickled_arguments(state, call);
-    if (values == NULL) {
-        return -1;
-    }
-    PyObject *whole =
-        Py_BuildValue("NOO", values, call->keywords != NULL ? call->keywords : Py_None,
-                      call->callable != NULL ? call->callable : Py_None);
-    if (whole == NULL) {
-        return -1;
-    }
-    int result = encode_pickle(state, message, NULL, whole);
-    Py_DECREF(whole);
-    return result;
-}
-
-/* What an exporter says of itself, that it is closed say, tells more than that it cannot be pickled. */
-static void
-prefer_exporters_error(PyObject *value)
-{
-    PyObject *error = PyErr_GetRaisedException();
-    PyObject *memoryview = NULL;
-    if (lending_view_of(value, &memoryview) < 0) {
-        Py_DECREF(error);
-        return;
-    }
-    Py_XDECREF(memoryview);
-    PyErr_SetRaisedException(error);
-}
-
-/* Raises for the first context variable whose value cannot be sent alone. */
-static void
-blame_context(struct state *state, struct message *scratch, PyObject *context, const char *function)
-{
-    for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(context) && !PyErr_Occurred(); i += 2) {
-        PyObject *value = PyTuple_GET_ITEM(context, i + 1);
-        message_reset(scratch);
-        if (transport_encode_value(state, scratch, value) < 0) {
-            transport_raise_send_error("context variable", function, PyTuple_GET_ITEM(context, i),
-                                       value);
-        }
-    }
-}
-
-/* Tries value by value, to say which one refused, with the error of that one. The error of the
- * whole call is set on entry and stays if every value passes alone. */
-static void
-blame_value(struct state *state, const struct call_values *call, const char *function)
-{
-    if (!PyErr_ExceptionMatches(PyExc_Exception)) {
-        return; /* a Ctrl-C is nobody's fault */
-    }
-    PyObject *whole_error = PyErr_GetRaisedException();
-    struct message scratch;
-    message_init(&scratch);
-    if (call->callable != NULL && transport_encode_value(state, &scratch, call->callable) < 0) {
-        transport_raise_send_error("function", function, Py_None, call->callable);
-    }
-    size_t total = total_values(call);
-    for (size_t i = 0; i < total && !PyErr_Occurred(); i++) {
-        message_reset(&scratch);
-        if (transport_encode_value(state, &scratch, call->values[i]) < 0) {
-            prefer_exporters_error(call->values[i]);
-            PyObject *cause = PyErr_GetRaisedException();
-            PyObject *position =
-                i < call->count
-                    ? PyLong_FromSize_t(i)
-                    : Py_NewRef(PyTuple_GET_ITEM(call->keywords, (Py_ssize_t)(i - call->count)));
-            PyErr_SetRaisedException(cause);
-            transport_raise_send_error("argument", function, position != NULL ? position : Py_None,
-                                       call->values[i]);
-            Py_XDECREF(position);
-        }
-    }
-    if (call->context != NULL && !PyErr_Occurred()) {
-        blame_context(state, &scratch, call->context, function);
-    }
-    message_free(&scratch);
-    if (PyErr_Occurred()) {
-        Py_XDECREF(whole_error);
-        return;
-    }
-    PyErr_SetRaisedException(whole_error);
-    transport_raise_send_error("argument", function, Py_None, NULL);
-}
-
-/* Keeps the exception that is set, unless the guard gives up. */
-static int
-call_guard(const struct python_guard *guard)
-{
-    if (guard == NULL) {
-        return 0;
-    }
-    PyObject *error = PyErr_GetRaisedException();
-    if (guard->before_python(guard->argument) < 0) {
-        Py_XDECREF(error);
-        return -1;
-    }
-    PyErr_SetRaisedException(error);
-    return 0;
-}
-
-int
-transport_encode_call(struct state *state, struct message *message, const struct call_values *call,
-                      const char *function, const struct python_guard *guard)
-{
-    struct encoder encoder;
-    encoder_init(&encoder, state, message, NULL);
-    encoder.repeats = call->repeats;
-    encoded result = encode_native_call(&encoder, call);
-    encoder_free(&encoder);
-    if (result == ENCODED) {
-        return 0;
-    }
-    message_reset(message);
-    if (call_guard(guard) < 0) {
-        return -1;
-    }
-    if (result == NOT_NATIVE && encode_pickled_call(state, message, call) == 0) {
-        return 0;
-    }
-    blame_value(state, call, function);
-    return -1;
 }

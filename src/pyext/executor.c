@@ -171,23 +171,17 @@ abandon_crew(ExecutorData *data)
 static int
 executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"max_workers",
-                            "thread_name_prefix",
-                            "initializer",
-                            "initargs",
-                            "max_interpreters",
-                            "preload",
-                            "grace",
-                            "argument_cache_bytes",
-                            "context_vars",
+    static char *names[] = {"max_workers", "thread_name_prefix",   "initializer",
+                            "initargs",    "max_interpreters",     "preload",
+                            "grace",       "argument_cache_bytes", "context_vars",
                             NULL};
     PyObject *max_workers = Py_None, *prefix = NULL, *initializer = Py_None, *initargs = NULL,
              *max_interpreters = Py_None, *preload = NULL, *seconds = NULL, *cache_bytes = NULL,
              *context_vars = NULL;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "|OOOO$OO!OOO!:InterpreterThreadPoolExecutor", names, &max_workers, &prefix,
-            &initializer, &initargs, &max_interpreters, &PyTuple_Type, &preload, &seconds,
-            &cache_bytes, &PyTuple_Type, &context_vars)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOO$OO!OOO!:InterpreterThreadPoolExecutor",
+                                     names, &max_workers, &prefix, &initializer, &initargs,
+                                     &max_interpreters, &PyTuple_Type, &preload, &seconds,
+                                     &cache_bytes, &PyTuple_Type, &context_vars)) {
         return -1;
     }
     int64_t grace;

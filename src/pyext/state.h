@@ -28,7 +28,7 @@ struct state {
     struct callables *callables; /* functions this interpreter has looked up; NULL until used */
     struct kept *kept;           /* values of parcels that it has decoded; NULL until used */
     PyTypeObject *broadcast_type;
-    size_t broadcasts; /* handles that are alive */
+    size_t broadcasts;       /* handles that are alive */
     PyObject *context_names; /* dict: of variables the names, in a worker of names the variables */
 
     /* workers' interpreters; of context */
