@@ -81,6 +81,35 @@ compat_add_call(PyInterpreterState *interpreter, int (*function)(void *), void *
     return _PyEval_AddPendingCall(interpreter, function, argument, 0) == 0 ? 0 : -1;
 }
 
+/* 3.13 ends the process by SIGINT if the code of the last PyRun_* call, of any thread in any
+ * interpreter, ended with a KeyboardInterrupt; eval() and exec() of a str are such calls, so workers set
+ * and clear the mark as they import and compute. How the program itself ended is known from what
+ * Python printed for it; one more such call makes the mark say so. */
+#if PY_VERSION_HEX < 0x030E0000
+void
+compat_settle_exit_status(void)
+{
+    if (PySys_GetObject("ps1") != NULL) {
+        return; /* a prompt prints what does not end the program */
+    }
+    PyObject *printed = PySys_GetObject("last_exc");
+    bool interrupted =
+        printed != NULL && Py_IS_TYPE(printed, (PyTypeObject *)PyExc_KeyboardInterrupt);
+    PyObject *globals = PyDict_New();
+    if (globals != NULL) {
+        Py_XDECREF(PyRun_String(interrupted ? "raise KeyboardInterrupt" : "pass", Py_file_input,
+                                globals, globals));
+        Py_DECREF(globals);
+    }
+    PyErr_Clear();
+}
+#else
+void
+compat_settle_exit_status(void)
+{
+}
+#endif
+
 bool
 compat_has_future_snapshot(void)
 {

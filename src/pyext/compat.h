@@ -35,6 +35,10 @@ int compat_prepare_main(void);
  * GIL somebody may hold while he waits for the caller. 0; or -1: it has too many such calls already. */
 int compat_add_call(PyInterpreterState *interpreter, int (*function)(void *), void *argument);
 
+/* At exit, attached to main, after all interpreters have ended: the status that the process will exit
+ * with says how the program ended, whatever workers have run meanwhile. */
+void compat_settle_exit_status(void);
+
 /* Whether Future._get_snapshot() exists (3.15). */
 bool compat_has_future_snapshot(void);
 

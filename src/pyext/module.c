@@ -74,7 +74,9 @@ is_ending_by_interrupt(void)
 static PyObject *
 join_all(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    if (crew_join_all(is_ending_by_interrupt())) {
+    bool interrupted = crew_join_all(is_ending_by_interrupt());
+    compat_settle_exit_status();
+    if (interrupted) {
         compat_end_by_interrupt();
     }
     Py_RETURN_NONE;
