@@ -172,7 +172,7 @@ future_set_running_or_notify_cancel(PyObject *self, PyObject *Py_UNUSED(ignored)
     struct state *state = state_of(self);
     FutureData *data = future_data(self);
     struct task *task = data->task;
-    PyObject *locked;
+    struct locked locked;
     if (future_lock(data, &locked) < 0) {
         return NULL;
     }
@@ -200,7 +200,7 @@ end_by_hand(PyObject *self, PyObject *value, PyObject *exception)
 {
     struct state *state = state_of(self);
     FutureData *data = future_data(self);
-    PyObject *locked;
+    struct locked locked;
     if (future_lock(data, &locked) < 0) {
         return NULL;
     }

@@ -37,9 +37,16 @@ void future_release_kept(struct task *task);
 /* The condition, made when there is none. A new reference, or NULL with an exception. */
 PyObject *future_condition(struct state *state, PyObject *self);
 
+/* A condition that is held. Its `release` was looked up before it was acquired: calling that takes no
+ * memory, so that it cannot stay locked for want of any. */
+struct locked {
+    PyObject *condition; /* NULL: none is held */
+    PyObject *release;
+};
+
 /* Holds the condition while it is not NULL: nobody can wait on one that was never touched. */
-int future_lock(FutureData *data, PyObject **locked);
-void future_unlock(PyObject *locked, bool notify);
+int future_lock(FutureData *data, struct locked *locked);
+void future_unlock(struct locked locked, bool notify);
 /* With the condition held: calls `method` of every waiter of concurrent.futures.wait(). */
 void future_tell_waiters(PyObject *self, FutureData *data, const char *method);
 

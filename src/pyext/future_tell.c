@@ -45,18 +45,22 @@ future_condition(struct state *state, PyObject *self)
 }
 
 int
-future_lock(FutureData *data, PyObject **locked)
+future_lock(FutureData *data, struct locked *locked)
 {
-    *locked = Py_XNewRef(data->condition);
-    if (*locked == NULL) {
+    *locked = (struct locked){NULL, NULL};
+    if (data->condition == NULL) {
         return 0;
     }
-    PyObject *done = PyObject_CallMethod(*locked, "acquire", NULL);
+    PyObject *condition = Py_NewRef(data->condition);
+    PyObject *release = PyObject_GetAttrString(condition, "release");
+    PyObject *done = release == NULL ? NULL : PyObject_CallMethod(condition, "acquire", NULL);
     if (done == NULL) {
-        Py_CLEAR(*locked);
+        Py_XDECREF(release);
+        Py_DECREF(condition);
         return -1;
     }
     Py_DECREF(done);
+    *locked = (struct locked){condition, release};
     return 0;
 }
 
@@ -73,28 +77,30 @@ forget_error(PyObject *where)
     }
 }
 
+/* What was called on the condition, and gave `done`, or raised. */
 static void
-call_and_forget(PyObject *object, const char *method)
+finish_call(PyObject *condition, PyObject *done)
 {
-    PyObject *error = PyErr_GetRaisedException();
-    PyObject *done = PyObject_CallMethod(object, method, NULL);
     if (done == NULL) {
-        forget_error(object);
+        forget_error(condition);
     }
     Py_XDECREF(done);
-    PyErr_SetRaisedException(error);
 }
 
 void
-future_unlock(PyObject *locked, bool notify)
+future_unlock(struct locked locked, bool notify)
 {
-    if (locked != NULL) {
-        if (notify) {
-            call_and_forget(locked, "notify_all");
-        }
-        call_and_forget(locked, "release");
-        Py_DECREF(locked);
+    if (locked.condition == NULL) {
+        return;
     }
+    PyObject *error = PyErr_GetRaisedException();
+    if (notify) {
+        finish_call(locked.condition, PyObject_CallMethod(locked.condition, "notify_all", NULL));
+    }
+    finish_call(locked.condition, PyObject_CallNoArgs(locked.release));
+    PyErr_SetRaisedException(error);
+    Py_DECREF(locked.release);
+    Py_DECREF(locked.condition);
 }
 
 void
@@ -167,7 +173,7 @@ future_end_and_tell_waiters(struct task *task)
         return NULL;
     }
     FutureData *data = future_data(self);
-    PyObject *locked;
+    struct locked locked;
     if (future_lock(data, &locked) < 0) {
         forget_error(self);
     }
@@ -242,7 +248,7 @@ future_tell_cancelled(struct task *task)
         return;
     }
     FutureData *data = future_data(self);
-    PyObject *locked;
+    struct locked locked;
     if (future_lock(data, &locked) < 0) {
         forget_error(self);
     }
@@ -274,7 +280,7 @@ int
 future_try_cancel(struct state *state, PyObject *self)
 {
     FutureData *data = future_data(self);
-    PyObject *locked;
+    struct locked locked;
     if (future_lock(data, &locked) < 0) {
         return -1;
     }

@@ -106,10 +106,15 @@ interp_create(char *why, size_t why_size)
     return interp;
 }
 
-void
+bool
 interp_enter(struct interp *interp, bool at_home)
 {
-    PyEval_RestoreThread(at_home ? interp->home : PyThreadState_New(interp->interpreter));
+    PyThreadState *tstate = at_home ? interp->home : PyThreadState_New(interp->interpreter);
+    if (tstate == NULL) {
+        return false;
+    }
+    PyEval_RestoreThread(tstate);
+    return true;
 }
 
 void

@@ -25,8 +25,9 @@ struct interp {
  * nothing was made, the caller is detached, and `why` (of `why_size` bytes) says why. */
 struct interp *interp_create(char *why, size_t why_size);
 
-/* Call it detached. `at_home`: the caller is the thread that made the interpreter. */
-void interp_enter(struct interp *interp, bool at_home);
+/* Call it detached. `at_home`: the caller is the thread that made the interpreter. False: there is no memory
+ * for a thread state, which only who is not at home needs; nothing is attached. */
+bool interp_enter(struct interp *interp, bool at_home);
 /* Detaches. A guest's thread state is deleted. */
 void interp_leave(struct interp *interp, bool at_home);
 

@@ -18,6 +18,22 @@ measure(PyObject *names)
     return total;
 }
 
+/* Copies the names behind the pointers to them. -1 with an exception. */
+static int
+fill(struct preload *preload, PyObject *names)
+{
+    char *place = (char *)&preload->names[preload->count];
+    for (size_t i = 0; i < preload->count; i++) {
+        const char *name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(names, (Py_ssize_t)i));
+        if (name == NULL) {
+            return -1;
+        }
+        preload->names[i] = place;
+        place = stpcpy(place, name) + 1;
+    }
+    return 0;
+}
+
 struct preload *
 preload_new(PyObject *names)
 {
@@ -32,10 +48,9 @@ preload_new(PyObject *names)
         return NULL;
     }
     preload->count = count;
-    char *place = (char *)&preload->names[count];
-    for (size_t i = 0; i < count; i++) {
-        preload->names[i] = place;
-        place = stpcpy(place, PyUnicode_AsUTF8(PyTuple_GET_ITEM(names, (Py_ssize_t)i))) + 1;
+    if (fill(preload, names) < 0) {
+        free(preload);
+        return NULL;
     }
     return preload;
 }

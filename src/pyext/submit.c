@@ -355,18 +355,39 @@ submit_queue(struct state *state, struct crew *crew, struct task *task)
 
 /* -- making a task -- */
 
+static bool
+lacks_memory_or_stack(PyObject *error)
+{
+    return error != NULL && (PyObject_TypeCheck(error, (PyTypeObject *)PyExc_MemoryError) ||
+                             PyObject_TypeCheck(error, (PyTypeObject *)PyExc_RecursionError));
+}
+
+/* Whether what was raised as the initializer was encoded says nothing about the initializer: a Ctrl-C, or
+ * the caller's own lack of memory or stack, perhaps as the cause of a SendError. */
+static bool
+is_callers_own(void)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *cause = PyException_GetCause(error);
+    bool own = !PyObject_TypeCheck(error, (PyTypeObject *)PyExc_Exception) ||
+               lacks_memory_or_stack(error) || lacks_memory_or_stack(cause);
+    Py_XDECREF(cause);
+    PyErr_SetRaisedException(error);
+    return own;
+}
+
 int
 submit_prepare_interps(struct state *state, struct crew *crew)
 {
     if (crew_prepare_interp_initializer(crew) == 0) {
         return home_note(state);
     }
-    if (PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError)) {
+    if (!is_callers_own()) {
         PyObject *cause = PyErr_GetRaisedException();
         crew_break(crew, cause);
         Py_DECREF(cause);
         crew_raise_broken(crew);
-    } /* a Ctrl-C says nothing about the initializer */
+    }
     return -1;
 }
 

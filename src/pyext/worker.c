@@ -43,19 +43,23 @@ go_main(struct worker_thread *worker)
     }
 }
 
-/* To the interpreter of the slot that is held, which must have been made. */
-static void
+/* To the interpreter of the slot that is held, which must have been made. False, attached to nothing:
+ * there is no memory for a guest's thread state. */
+static bool
 go_interp(struct worker_thread *worker)
 {
     struct slot *slot = worker->base.slot;
     if (worker->where == AT_INTERP && worker->entered == slot->resource) {
-        return;
+        return true;
     }
     go_nowhere(worker);
-    worker->entered = slot->resource;
     worker->at_home = slot->home == &worker->base;
-    interp_enter(worker->entered, worker->at_home);
+    if (!interp_enter(slot->resource, worker->at_home)) {
+        return false;
+    }
+    worker->entered = slot->resource;
     worker->where = AT_INTERP;
+    return true;
 }
 
 /* A guest may not stay attached without the slot, since the home could end the interpreter; so it
@@ -276,7 +280,7 @@ make_interp(struct worker_thread *worker, bool ahead)
         crew_raise_broken(worker->crew);
         return -1;
     }
-    go_interp(worker);
+    (void)go_interp(worker); /* its home has a thread state there */
     return 0;
 }
 
@@ -388,8 +392,10 @@ run_tagged(struct worker_thread *worker, struct task *task)
             return publish_raised(worker, task);
         }
     }
-    else {
-        go_interp(worker);
+    else if (!go_interp(worker)) {
+        go_main(worker);
+        PyErr_NoMemory();
+        return publish_raised(worker, task);
     }
     if (worker->entered->failed) {
         go_main(worker);

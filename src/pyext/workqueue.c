@@ -1,5 +1,6 @@
 #include "workqueue.h"
 
+#include "future.h"
 #include "task.h"
 
 typedef struct {
@@ -69,6 +70,17 @@ item_of(struct task *task)
     return item;
 }
 
+/* Who asked for a task cannot be given it, and no worker will come for it: its future says why. */
+static PyObject *
+lose(struct state *state, struct task *task)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    future_fail(state, task, error);
+    task_drop(task);
+    PyErr_SetRaisedException(error);
+    return NULL;
+}
+
 static PyObject *
 workqueue_get_nowait(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
@@ -78,6 +90,9 @@ workqueue_get_nowait(PyObject *self, PyObject *Py_UNUSED(ignored))
     }
     struct task *task = LIST_ENTRY(job, struct task, job);
     PyObject *item = item_of(task);
+    if (item == NULL) {
+        return lose(((WorkQueueObject *)self)->crew->state, task);
+    }
     if (task->keeps_future) { /* no worker will come to tell: who took it decides what becomes of it */
         task->keeps_future = false;
         Py_DECREF(task->future);

@@ -1,12 +1,12 @@
 /* faults: has one call after another fail, of those that may fail for want of memory, threads,
- * interpreters or locks. For faults.py, which loads it; LD_PRELOAD is needed for threads and locks
- * that Python itself asks for.
+ * interpreters or locks. For faults.py, which loads it; LD_PRELOAD is needed for threads.
  *
  *   direct   a call that the extension itself makes: its entries in the global offset table lead
  *            here. Allocations, interpreters, thread states, mutexes, and whatever of Python's API
  *            allocates.
  *   memory   an allocation by anybody in Python, the interpreter itself included (PyMem_SetAllocator)
- *   threads  pthread_create() and sem_init(), called by anybody
+ *   threads  pthread_create(), called by anybody. Not sem_init(): CPython itself ends the process when
+ *            one of its semaphores cannot be made
  *
  * The n-th of the armed kind fails, as it would: with MemoryError, NULL, EAGAIN. `persist` lets all
  * that follow fail, too. Any thread may be hit, or only the one that armed (`mine`).
@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <link.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -131,49 +130,81 @@ minus_one_quietly(void)
     return (word)(intptr_t)-1;
 }
 
-#define EACH_FUNCTION(DO)                                                                         \
-    DO(malloc, null_and_errno) DO(calloc, null_and_errno) DO(realloc, null_and_errno)             \
-    DO(strdup, null_and_errno) DO(pthread_mutex_init, try_again)                                  \
-    DO(PyMem_Malloc, just_null) DO(PyMem_Calloc, just_null) DO(PyMem_Realloc, just_null)          \
-    DO(PyMem_RawMalloc, just_null) DO(PyMem_RawCalloc, just_null) DO(PyMem_RawRealloc, just_null) \
-    DO(PyThreadState_New, just_null)                                                              \
-    DO(PyTuple_New, no_memory) DO(PyList_New, no_memory) DO(PyDict_New, no_memory)                \
-    DO(PyDict_Copy, no_memory) DO(PySet_New, no_memory) DO(PyFrozenSet_New, no_memory)            \
-    DO(PyList_AsTuple, no_memory) DO(PyList_GetSlice, no_memory)                                  \
-    DO(PySequence_List, no_memory) DO(PySequence_Tuple, no_memory)                                \
-    DO(PyBytes_FromStringAndSize, no_memory) DO(PyMemoryView_FromMemory, no_memory)               \
-    DO(PyMemoryView_FromObject, no_memory) DO(PyUnicode_New, no_memory)                           \
-    DO(PyUnicode_DecodeUTF8, no_memory) DO(PyUnicode_FromString, no_memory)                       \
-    DO(PyUnicode_FromKindAndData, no_memory) DO(PyUnicode_InternFromString, no_memory)            \
-    DO(PyUnicode_FromFormat, no_memory) DO(PyUnicode_Split, no_memory)                            \
-    DO(PyUnicode_AsUTF8, no_memory) DO(PyLong_FromLong, no_memory)                                \
-    DO(PyLong_FromLongLong, no_memory) DO(PyLong_FromSize_t, no_memory)                           \
-    DO(PyLong_FromNativeBytes, no_memory) DO(PyLong_FromUnsignedLong, no_memory)                  \
-    DO(PyLong_FromVoidPtr, no_memory) DO(Py_BuildValue, no_memory)                                \
-    DO(PyCapsule_New, no_memory) DO(PyCMethod_New, no_memory) DO(PyWeakref_NewRef, no_memory)     \
-    DO(PyObject_Call, no_memory) DO(PyObject_CallFunction, no_memory)                             \
-    DO(PyObject_CallFunctionObjArgs, no_memory) DO(PyObject_CallMethod, no_memory)                \
-    DO(PyObject_CallNoArgs, no_memory) DO(PyObject_CallOneArg, no_memory)                         \
-    DO(PyObject_Vectorcall, no_memory) DO(PyObject_GetAttr, no_memory)                            \
-    DO(PyObject_GetAttrString, no_memory) DO(PyObject_GetIter, no_memory)                         \
-    DO(PyObject_Repr, no_memory) DO(PyObject_Str, no_memory)                                      \
-    DO(PyImport_Import, no_memory) DO(PyImport_ImportModule, no_memory)                           \
-    DO(PyImport_GetModule, no_memory) DO(PyType_FromModuleAndSpec, no_memory)                     \
-    DO(PyType_GetFullyQualifiedName, no_memory) DO(Py_GenericAlias, no_memory)                    \
-    DO(PyObject_GenericGetDict, no_memory)                                                        \
-    DO(PyList_Append, minus_one) DO(PyDict_SetItem, minus_one) DO(PySet_Add, minus_one)           \
-    DO(PyObject_GetBuffer, minus_one) DO(PyObject_GetOptionalAttr, minus_one)                     \
-    DO(PyObject_GetOptionalAttrString, minus_one) DO(PyDict_GetItemRef, minus_one)                \
-    DO(PyWeakref_GetRef, minus_one) DO(PyModule_AddObjectRef, minus_one)                          \
-    DO(PyList_SetSlice, minus_one)                                                                \
-    DO(Py_EnterRecursiveCall, minus_one) DO(PyErr_WarnEx, minus_one)                              \
-    DO(Py_AddPendingCall, minus_one_quietly)
+#define EACH_FUNCTION(DO)                                                                           \
+    DO(malloc, null_and_errno)                                                                      \
+    DO(calloc, null_and_errno) DO(realloc, null_and_errno) DO(strdup, null_and_errno) DO(           \
+        pthread_mutex_init, try_again) DO(PyMem_Malloc, just_null) DO(PyMem_Calloc, just_null)      \
+        DO(PyMem_Realloc, just_null) DO(PyMem_RawMalloc, just_null) DO(                             \
+            PyMem_RawCalloc, just_null) DO(PyMem_RawRealloc,                                        \
+                                           just_null) DO(PyThreadState_New,                         \
+                                                         just_null) DO(PyTuple_New, no_memory)      \
+            DO(PyList_New, no_memory) DO(PyDict_New, no_memory) DO(PyDict_Copy, no_memory) DO(      \
+                PySet_New, no_memory) DO(PyFrozenSet_New, no_memory) DO(PyList_AsTuple, no_memory)  \
+                DO(PyList_GetSlice, no_memory) DO(PySequence_List, no_memory) DO(                   \
+                    PySequence_Tuple,                                                               \
+                    no_memory) DO(PyBytes_FromStringAndSize,                                        \
+                                  no_memory) DO(PyMemoryView_FromMemory,                            \
+                                                no_memory) DO(PyMemoryView_FromObject,              \
+                                                              no_memory) DO(PyUnicode_New,          \
+                                                                            no_memory)              \
+                    DO(PyUnicode_DecodeUTF8, no_memory) DO(PyUnicode_FromString, no_memory) DO(     \
+                        PyUnicode_FromKindAndData,                                                  \
+                        no_memory) DO(PyUnicode_InternFromString,                                   \
+                                      no_memory) DO(PyUnicode_FromFormat,                           \
+                                                    no_memory) DO(PyUnicode_Split,                  \
+                                                                  no_memory) DO(PyUnicode_AsUTF8,   \
+                                                                                no_memory)          \
+                        DO(PyLong_FromLong, no_memory) DO(PyLong_FromLongLong, no_memory) DO(       \
+                            PyLong_FromSize_t,                                                      \
+                            no_memory) DO(PyLong_FromNativeBytes,                                   \
+                                          no_memory) DO(PyLong_FromUnsignedLong,                    \
+                                                        no_memory) DO(PyLong_FromVoidPtr,           \
+                                                                      no_memory) DO(Py_BuildValue,  \
+                                                                                    no_memory)      \
+                            DO(PyCapsule_New, no_memory) DO(PyCMethod_New, no_memory) DO(           \
+                                PyWeakref_NewRef,                                                   \
+                                no_memory) DO(PyObject_Call,                                        \
+                                              no_memory) DO(PyObject_CallFunction, no_memory)       \
+                                DO(PyObject_CallFunctionObjArgs,                                    \
+                                   no_memory) DO(PyObject_CallMethod,                               \
+                                                 no_memory) DO(PyObject_CallOneArg, no_memory)      \
+                                    DO(PyObject_Vectorcall, no_memory) DO(                          \
+                                        PyObject_GetAttr,                                           \
+                                        no_memory) DO(PyObject_GetAttrString,                       \
+                                                      no_memory) DO(PyObject_GetIter, no_memory)    \
+                                        DO(PyObject_Repr,                                           \
+                                           no_memory) DO(PyObject_Str,                              \
+                                                         no_memory) DO(PyImport_Import, no_memory)  \
+                                            DO(PyImport_ImportModule, no_memory) DO(                \
+                                                PyImport_GetModule,                                 \
+                                                no_memory) DO(PyType_FromModuleAndSpec, no_memory)  \
+                                                DO(PyType_GetFullyQualifiedName, no_memory) DO(     \
+                                                    Py_GenericAlias,                                \
+                                                    no_memory) DO(PyObject_GenericGetDict,          \
+                                                                  no_memory) DO(PyList_Append,      \
+                                                                                minus_one)          \
+                                                    DO(PyDict_SetItem,                              \
+                                                       minus_one) DO(PySet_Add, minus_one)          \
+                                                        DO(PyObject_GetBuffer, minus_one) DO(       \
+                                                            PyObject_GetOptionalAttr, minus_one)    \
+                                                            DO(PyObject_GetOptionalAttrString,      \
+                                                               minus_one) DO(PyDict_GetItemRef,     \
+                                                                             minus_one)             \
+                                                                DO(PyWeakref_GetRef, minus_one) DO( \
+                                                                    PyModule_AddObjectRef,          \
+                                                                    minus_one) DO(PyList_SetSlice,  \
+                                                                                  minus_one)        \
+                                                                    DO(Py_EnterRecursiveCall,       \
+                                                                       minus_one) DO(PyErr_WarnEx,  \
+                                                                                     minus_one)     \
+                                                                        DO(Py_AddPendingCall,       \
+                                                                           minus_one_quietly)
 
-#define DEFINE_STAND_IN(name, failure)                                        \
-    static function real_##name;                                              \
-    static word stand_in_##name(PARAMETERS)                                   \
-    {                                                                         \
-        return fails(DIRECT, #name) ? failure() : real_##name(ARGUMENTS);     \
+#define DEFINE_STAND_IN(name, failure)                                    \
+    static function real_##name;                                          \
+    static word stand_in_##name(PARAMETERS)                               \
+    {                                                                     \
+        return fails(DIRECT, #name) ? failure() : real_##name(ARGUMENTS); \
     }
 EACH_FUNCTION(DEFINE_STAND_IN)
 
@@ -196,6 +227,18 @@ stand_in_float(double value)
     return fails(DIRECT, "PyFloat_FromDouble") ? no_memory() : real_float(value);
 }
 
+/* Calling a builtin function allocates nothing by itself: that cannot fail for want of memory. */
+static PyObject *(*real_call_no_args)(PyObject *);
+
+static PyObject *
+stand_in_call_no_args(PyObject *callable)
+{
+    if (!PyCFunction_Check(callable) && fails(DIRECT, "PyObject_CallNoArgs")) {
+        return no_memory();
+    }
+    return real_call_no_args(callable);
+}
+
 static const struct entry {
     const char *name;
     void *stand_in;
@@ -205,6 +248,7 @@ static const struct entry {
     EACH_FUNCTION(ENTRY) /* */
     {"Py_NewInterpreterFromConfig", (void *)stand_in_new_interpreter,
      (void **)&real_new_interpreter},
+    {"PyObject_CallNoArgs", (void *)stand_in_call_no_args, (void **)&real_call_no_args},
     {"PyFloat_FromDouble", (void *)stand_in_float, (void **)&real_float},
 };
 
@@ -214,7 +258,8 @@ replace(void **place, const char *name)
     for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
         if (strcmp(entries[i].name, name) == 0) {
             uintptr_t page = (uintptr_t)place & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
-            if (mprotect((void *)page, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE) != 0) {
+            if (mprotect((void *)page, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE) !=
+                0) {
                 return 0;
             }
             *entries[i].real = dlsym(RTLD_DEFAULT, name);
@@ -227,15 +272,15 @@ replace(void **place, const char *name)
 
 /* The entries of one table of relocations; how many were replaced. */
 static int
-patch_table(ElfW(Addr) base, const ElfW(Rela) *table, size_t size, const ElfW(Sym) *symbols,
+patch_table(ElfW(Addr) base, const ElfW(Rela) * table, size_t size, const ElfW(Sym) * symbols,
             const char *strings)
 {
     int replaced = 0;
     for (size_t i = 0; i < size / sizeof(*table); i++) {
         size_t symbol = (size_t)ELF64_R_SYM(table[i].r_info);
         if (symbol != 0 && table[i].r_addend == 0) {
-            replaced += replace((void **)(base + table[i].r_offset),
-                                strings + symbols[symbol].st_name);
+            replaced +=
+                replace((void **)(base + table[i].r_offset), strings + symbols[symbol].st_name);
         }
     }
     return replaced;
@@ -260,12 +305,24 @@ patch(struct dl_phdr_info *info, size_t size, void *argument)
         const ElfW(Dyn) *entry = (const ElfW(Dyn) *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
         for (; entry->d_tag != DT_NULL; entry++) {
             switch (entry->d_tag) {
-            case DT_RELA: plain = (const ElfW(Rela) *)entry->d_un.d_ptr; break;
-            case DT_RELASZ: plain_size = entry->d_un.d_val; break;
-            case DT_JMPREL: jumps = (const ElfW(Rela) *)entry->d_un.d_ptr; break;
-            case DT_PLTRELSZ: jumps_size = entry->d_un.d_val; break;
-            case DT_SYMTAB: symbols = (const ElfW(Sym) *)entry->d_un.d_ptr; break;
-            case DT_STRTAB: strings = (const char *)entry->d_un.d_ptr; break;
+            case DT_RELA:
+                plain = (const ElfW(Rela) *)entry->d_un.d_ptr;
+                break;
+            case DT_RELASZ:
+                plain_size = entry->d_un.d_val;
+                break;
+            case DT_JMPREL:
+                jumps = (const ElfW(Rela) *)entry->d_un.d_ptr;
+                break;
+            case DT_PLTRELSZ:
+                jumps_size = entry->d_un.d_val;
+                break;
+            case DT_SYMTAB:
+                symbols = (const ElfW(Sym) *)entry->d_un.d_ptr;
+                break;
+            case DT_STRTAB:
+                strings = (const char *)entry->d_un.d_ptr;
+                break;
             }
         }
     }
@@ -340,20 +397,6 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main
     }
     return fails(THREADS, "pthread_create")
                ? EAGAIN
-               : ((int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))atomic_load(
-                     &real))(thread, attributes, main, argument);
-}
-
-PUBLIC int
-sem_init(sem_t *semaphore, int shared, unsigned value)
-{
-    static _Atomic(void *) real;
-    if (atomic_load(&real) == NULL) {
-        atomic_store(&real, dlsym(RTLD_NEXT, "sem_init"));
-    }
-    if (fails(THREADS, "sem_init")) {
-        errno = ENOSPC;
-        return -1;
-    }
-    return ((int (*)(sem_t *, int, unsigned))atomic_load(&real))(semaphore, shared, value);
+               : ((int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
+                           void *))atomic_load(&real))(thread, attributes, main, argument);
 }

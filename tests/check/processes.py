@@ -35,7 +35,7 @@ def parser(doc: str, count: int) -> argparse.ArgumentParser:
     options.add_argument("--count", type=int, default=count, help=f"processes ({count})")
     options.add_argument("--seed", type=int, help="what the last line of a failed run says")
     options.add_argument("--only", type=int, help="the number of one process to run again")
-    options.add_argument("--limit", type=float, default=60, help="seconds for one process (60)")
+    options.add_argument("--limit", type=float, default=60, help="seconds for one process")
     options.add_argument("--processes", type=int, default=2, help="at the same time (2)")
     options.add_argument("--json", type=Path, help="a file for the counts")
     return options
