@@ -36,10 +36,11 @@ pip := $(CURDIR)/$(BIN)/python -W ignore -m pip
 mesons  := meson.build meson.options pyproject.toml $(wildcard src/*/meson.build tests/*/meson.build)
 sources := $(mesons) $(shell find src aiointerpreters -name '*.[ch]' -o -name '*.py' -o -name '*.pyi' \
                              -o -name py.typed -o -name meson.build)
-c_files := $(wildcard src/*/*.[ch] tests/core/*.[ch] tests/fuzz/*.[ch] benchmarks/*.c)
+c_files := $(wildcard src/*/*.[ch] tests/check/*.[ch] tests/core/*.[ch] tests/fuzz/*.[ch] benchmarks/*.c)
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-py test-cpython core tsan asan fuzz leaks bench bench-compare bench-show lint format \
+        check check-stress check-sanitized check-valgrind check-faults check-exits check-forks check-soak \
         dev install sdist sdist-check clean distclean
 .NOTPARALLEL:
 
@@ -142,6 +143,53 @@ leaks-here: $(VENV)/.installed
 	$(BIN)/python tests/py/leaks.py
 	@# Without the hooks of a debug build memory changes interpreters.
 	PYTHONMALLOC=pymalloc $(BIN)/python tests/py/leaks.py -k handed
+
+# --- checks that take longer; SHORT=1 for a few minutes of them, SEED=n to repeat a run ------------
+
+ifdef SHORT
+  STRESS := 10
+  SANITIZED := tests/py/test_submit.py tests/py/test_memoryview.py tests/py/test_blocks.py tests/py/test_values.py \
+               tests/py/test_futures.py tests/py/test_delivery.py tests/py/test_fork_with_interpreters.py
+  FAULTS := --step 10
+  EXITS := 60
+  FORKS := 24
+  TASKS := 50000
+else
+  STRESS := 120
+  SANITIZED :=
+  FAULTS := --memory 20
+  EXITS := 1000
+  FORKS := 200
+  TASKS := 1000000
+endif
+seeded := $(if $(SEED),--seed $(SEED))
+
+check: ## everything that is longer than `make test`: an hour, or SHORT=1
+	$(MAKE) check-stress check-valgrind check-sanitized check-faults check-soak leaks
+	for version in 3.13 3.14 3.15; do \
+	    $(MAKE) VERSION=$$version check-exits check-forks test-cpython || exit 1; \
+	done
+
+check-stress: build/tsan/build.ninja ## random lives of the core under ThreadSanitizer
+	$(with_tools) ninja -C $(<D) --quiet tests/core/stress
+	TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 timeout $$(($(STRESS) * 2 + 120)) \
+	    $(<D)/tests/core/stress $(STRESS) $(SEED)
+check-sanitized: $(VENV)/.installed ## the package's tests under AddressSanitizer and UBSan
+	timeout 3600 tests/check/sanitized.sh $(VENV) build/sanitized/$(NAME) $(SANITIZED)
+check-valgrind: build/core/build.ninja ## the core's tests under valgrind, where it is installed
+	timeout 1800 tests/check/valgrind.sh $(VENV) $(<D)
+check-faults: $(VENV)/.installed ## each allocation, thread, interpreter and lock fails in turn
+	@mkdir -p $(REPORTS)
+	timeout 3600 $(BIN)/python tests/check/faults.py $(FAULTS) --json $(REPORTS)/faults-$(NAME).json
+check-exits: $(VENV)/.installed ## processes that exit at a random moment in every way
+	@mkdir -p $(REPORTS)
+	timeout 3600 $(BIN)/python tests/check/exits.py --count $(EXITS) $(seeded) --json $(REPORTS)/exits-$(NAME).json
+check-forks: $(VENV)/.installed ## forks amid busy workers
+	@mkdir -p $(REPORTS)
+	timeout 3600 $(BIN)/python tests/check/forks.py --count $(FORKS) $(seeded) --json $(REPORTS)/forks-$(NAME).json
+check-soak: $(VENV)/.installed ## mixed tasks from eight threads and a loop; each ends once, memory flat
+	@mkdir -p $(REPORTS)
+	timeout 3600 $(BIN)/python tests/check/soak.py --tasks $(TASKS) $(seeded) --json $(REPORTS)/soak-$(NAME).json
 
 # --- style -------------------------------------------------------------------------------------
 

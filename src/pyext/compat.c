@@ -111,6 +111,13 @@ compat_settle_exit_status(void)
 #endif
 
 bool
+compat_is_traced(void)
+{
+    enum { NOT_TRACING = -2, NOBODYS_DOMAIN = 0xA10 };
+    return PY_VERSION_HEX < 0x030F0000 && PyTraceMalloc_Untrack(NOBODYS_DOMAIN, 0) != NOT_TRACING;
+}
+
+bool
 compat_has_future_snapshot(void)
 {
     return PY_VERSION_HEX >= 0x030F0000;

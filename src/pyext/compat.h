@@ -39,6 +39,10 @@ int compat_add_call(PyInterpreterState *interpreter, int (*function)(void *), vo
  * with says how the program ended, whatever workers have run meanwhile. */
 void compat_settle_exit_status(void);
 
+/* Whether tracemalloc is tracing, beside which interpreters hang, or crash, before 3.15 (CPython
+ * gh-146089). A few nanoseconds; attached. */
+bool compat_is_traced(void);
+
 /* Whether Future._get_snapshot() exists (3.15). */
 bool compat_has_future_snapshot(void);
 

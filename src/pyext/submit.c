@@ -379,6 +379,13 @@ is_callers_own(void)
 int
 submit_prepare_interps(struct state *state, struct crew *crew)
 {
+    if (compat_is_traced()) {
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "tracemalloc is tracing, beside which interpreters hang before Python 3.15: call "
+            "tracemalloc.stop() first, or submit the function untagged");
+        return -1;
+    }
     if (crew_prepare_interp_initializer(crew) == 0) {
         return home_note(state);
     }

@@ -483,6 +483,12 @@ def fail_to_start(text="error in initializer"):
     raise ValueError(text)
 
 
+def create_file(path):
+    """Make an empty file; FileExistsError when there is one."""
+    with open(path, "x"):
+        pass
+
+
 def fail_in_interpreters(text="error in an interpreter"):
     """An initializer that works in threads and fails in interpreters."""
     if interpreter_id() != 0:

@@ -312,3 +312,23 @@ def test_registered_where_libraries_look_for_workers(executor):
     executor.submit(interpreter(jobs.add), 1).result(TIMEOUT)
     names = {thread.name for thread in threading.enumerate()}
     assert {thread.name for thread in executor._threads} <= names
+
+
+def test_task_that_the_work_queue_cannot_hand_out_ends(pool, gate, monkeypatch):
+    """It has left the queue by then, and no worker will come for it."""
+
+    def lack_memory(**_attributes):
+        raise MemoryError
+
+    executor = pool(1)
+    running = executor.submit(jobs.pass_gate, *gate.args)
+    gate.wait_started()
+    first, second = (executor.submit(jobs.add, n) for n in range(2))
+    with monkeypatch.context() as patch:
+        patch.setattr("types.SimpleNamespace", lack_memory)
+        with pytest.raises(MemoryError):
+            executor._work_queue.get_nowait()
+    assert isinstance(first.exception(timeout=0), MemoryError)
+    gate.open()
+    assert second.result(TIMEOUT) == 1
+    assert running.done()

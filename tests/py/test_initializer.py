@@ -243,3 +243,15 @@ def test_initializer_that_cannot_be_sent(pool, caplog):
         error = raised
     assert isinstance(error, BrokenThreadPool)
     assert "lock" in "".join(traceback.format_exception(error))
+
+
+def test_failing_in_one_interpreter_only(pool, gate, tmp_path, caplog):
+    """What runs in the sound one ends as it would; all else ends with BrokenThreadPool."""
+    initializer = interpreter(jobs.create_file)  # which the second one finds there
+    executor = pool(3, max_interpreters=2, initializer=initializer, initargs=(tmp_path / "first",))
+    sound = executor.submit(interpreter(jobs.pass_gate), *gate.args, "sound")
+    gate.wait_started()
+    broken = [executor.submit(interpreter(jobs.add), n) for n in range(3)]
+    assert_broken(executor, broken, "FileExistsError")
+    gate.open()
+    assert sound.result(TIMEOUT) == "sound"

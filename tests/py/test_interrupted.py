@@ -189,9 +189,17 @@ def test_submit_that_lacks_memory_or_stack(shared, error):
     assert shared.submit(interpreter(jobs.identity), [5]).result(TIMEOUT) == [5]
 
 
-def test_initializer_whose_sending_is_interrupted(pool):
-    """The first tagged submit sends the initializer; a Ctrl-C then breaks nothing."""
-    disturb = press_ctrl_c
+@pytest.mark.parametrize(
+    ("interruption", "error"),
+    [
+        (press_ctrl_c, KeyboardInterrupt),
+        (raiser(RecursionError), (RecursionError, SendError)),
+    ],
+    ids=["ctrl-c", "RecursionError"],
+)
+def test_initializer_whose_sending_is_interrupted(pool, interruption, error):
+    """The first tagged submit sends the initializer; what befalls the caller then breaks nothing."""
+    disturb = interruption
 
     def disturb_once():
         nonlocal disturb
@@ -200,7 +208,7 @@ def test_initializer_whose_sending_is_interrupted(pool):
 
     initargs = (Disturbed(disturb_once),)
     executor = pool(1, initializer=interpreter(jobs.identity), initargs=initargs)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         executor.submit(interpreter(jobs.add), 1, 2)
     assert executor.submit(interpreter(jobs.add), 1, 2).result(TIMEOUT) == 3
 
