@@ -130,22 +130,34 @@ is_open(PyObject *loop)
     return result;
 }
 
+/* True: told, or the loop is closed. False with an exception. */
+static bool
+try_to_send(struct state *state, const struct delivery *delivery)
+{
+    int open = is_open(delivery->loop);
+    if (open <= 0) {
+        return open == 0;
+    }
+    PyObject *done = PyObject_CallMethod(delivery->loop, "call_soon_threadsafe", "OOO",
+                                         state->deliver, delivery->loop, delivery->items);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+
 static void
 send(struct state *state, struct delivery *delivery)
 {
     if (delivery->loop == NULL) {
         return;
     }
-    int open = is_open(delivery->loop);
-    PyObject *done = NULL;
-    if (open > 0) {
-        done = PyObject_CallMethod(delivery->loop, "call_soon_threadsafe", "OOO", state->deliver,
-                                   delivery->loop, delivery->items);
+    bool sent = try_to_send(state, delivery);
+    if (!sent && PyErr_ExceptionMatches(PyExc_MemoryError)) { /* a moment's lack must keep nobody */
+        PyErr_Clear();
+        sent = try_to_send(state, delivery);
     }
-    if (done == NULL && open != 0) {
+    if (!sent) {
         note_failure(delivery);
     }
-    Py_XDECREF(done);
     Py_CLEAR(delivery->loop);
     Py_CLEAR(delivery->items);
 }
@@ -185,7 +197,23 @@ add(struct state *state, struct delivery *delivery, PyObject *callback, PyObject
 
 /* -- in the loop's thread -- */
 
-/* As a handle of the loop does: an error is the loop's to report; only what ends programs goes on. */
+/* A loop's future that could not be told its outcome (for want of memory, mostly) ends with the reason:
+ * somebody may wait for it. False: it could not be told that either. */
+static bool
+end_with(PyObject *destination, PyObject *error)
+{
+    PyObject *done = PyObject_CallMethod(destination, "done", NULL);
+    int is_done = done == NULL ? -1 : PyObject_IsTrue(done);
+    PyObject *told =
+        is_done == 0 ? PyObject_CallMethod(destination, "set_exception", "O", error) : NULL;
+    PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(told);
+    return told != NULL;
+}
+
+/* As a handle of the loop does: an error is the loop's to report, unless the future can; only what ends
+ * programs goes on. */
 static int
 deliver_one(PyObject *loop, PyObject *item)
 {
@@ -197,9 +225,11 @@ deliver_one(PyObject *loop, PyObject *item)
             return -1;
         }
         PyObject *error = PyErr_GetRaisedException();
-        done = PyObject_CallMethod(loop, "call_exception_handler", "{s:s,s:O}", "message",
-                                   "Exception while a future was told of its result", "exception",
-                                   error);
+        done = end_with(PyTuple_GET_ITEM(item, 1), error)
+                   ? Py_NewRef(Py_None)
+                   : PyObject_CallMethod(loop, "call_exception_handler", "{s:s,s:O}", "message",
+                                         "Exception while a future was told of its result",
+                                         "exception", error);
         Py_DECREF(error);
     }
     Py_XDECREF(done);
@@ -265,14 +295,25 @@ collect(struct state *state, struct delivery *delivery, PyObject *future, PyObje
     for (Py_ssize_t i = 0; known && i < PyTuple_GET_SIZE(callbacks); i++) {
         known = future_knows_callback(state, PyTuple_GET_ITEM(callbacks, i));
     }
-    if (known && PyList_Append(kept, callbacks) == 0 && PyList_Append(kept, data->callbacks) == 0) {
+    /* Those that cannot be handed over for want of memory are called by themselves in the end. */
+    PyObject *left = known ? PyList_New(0) : NULL;
+    if (left != NULL && PyList_Append(kept, callbacks) == 0 &&
+        PyList_Append(kept, data->callbacks) == 0) {
         Py_CLEAR(data->callbacks); /* `kept` has it */
         for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(callbacks); i++) {
-            if (add(state, delivery, PyTuple_GET_ITEM(callbacks, i), future) < 0) {
-                PyErr_WriteUnraisable(future);
+            PyObject *callback = PyTuple_GET_ITEM(callbacks, i);
+            if (add(state, delivery, callback, future) < 0) {
+                PyErr_Clear();
+                if (PyList_Append(left, callback) < 0) {
+                    PyErr_WriteUnraisable(future);
+                }
             }
         }
+        if (PyList_GET_SIZE(left) > 0 && data->callbacks == NULL) {
+            data->callbacks = Py_NewRef(left);
+        }
     }
+    Py_XDECREF(left);
     PyErr_Clear();
     Py_XDECREF(callbacks);
 }

@@ -179,7 +179,10 @@ def loop(run):
         calls.append(asyncio.get_running_loop().run_in_executor(executor, jobs.add, 3))
         await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 2)
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except TimeoutError:
+        return "a future of the event loop was never told"
 
 
 def cancelled(run):
@@ -263,8 +266,9 @@ def once(faults, workload, kind, n, persist):
     run = Run()
     mine = kind == MEMORY  # CPython itself ends the process when its own threads lack memory
     faults.faults_arm(kind, n, persist, mine)
+    wrong = None
     try:
-        workload(run)
+        wrong = workload(run)
     except Exception:  # whatever a caller may get to see for want of memory
         pass
     count = faults.faults_disarm()
@@ -276,6 +280,8 @@ def once(faults, workload, kind, n, persist):
         except TimeoutError:
             if not future.done():
                 return count, f"a future never ended: {future!r}"
+    if wrong and not persist:  # while nothing at all can be had, nobody can be told
+        return count, wrong
     for executor in run.executors:
         wrong = look_at(executor)
         if wrong:
