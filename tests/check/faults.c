@@ -130,75 +130,83 @@ minus_one_quietly(void)
     return (word)(intptr_t)-1;
 }
 
-#define EACH_FUNCTION(DO)                                                                           \
-    DO(malloc, null_and_errno)                                                                      \
-    DO(calloc, null_and_errno) DO(realloc, null_and_errno) DO(strdup, null_and_errno) DO(           \
-        pthread_mutex_init, try_again) DO(PyMem_Malloc, just_null) DO(PyMem_Calloc, just_null)      \
-        DO(PyMem_Realloc, just_null) DO(PyMem_RawMalloc, just_null) DO(                             \
-            PyMem_RawCalloc, just_null) DO(PyMem_RawRealloc,                                        \
-                                           just_null) DO(PyThreadState_New,                         \
-                                                         just_null) DO(PyTuple_New, no_memory)      \
-            DO(PyList_New, no_memory) DO(PyDict_New, no_memory) DO(PyDict_Copy, no_memory) DO(      \
-                PySet_New, no_memory) DO(PyFrozenSet_New, no_memory) DO(PyList_AsTuple, no_memory)  \
-                DO(PyList_GetSlice, no_memory) DO(PySequence_List, no_memory) DO(                   \
-                    PySequence_Tuple,                                                               \
-                    no_memory) DO(PyBytes_FromStringAndSize,                                        \
-                                  no_memory) DO(PyMemoryView_FromMemory,                            \
-                                                no_memory) DO(PyMemoryView_FromObject,              \
-                                                              no_memory) DO(PyUnicode_New,          \
-                                                                            no_memory)              \
-                    DO(PyUnicode_DecodeUTF8, no_memory) DO(PyUnicode_FromString, no_memory) DO(     \
-                        PyUnicode_FromKindAndData,                                                  \
-                        no_memory) DO(PyUnicode_InternFromString,                                   \
-                                      no_memory) DO(PyUnicode_FromFormat,                           \
-                                                    no_memory) DO(PyUnicode_Split,                  \
-                                                                  no_memory) DO(PyUnicode_AsUTF8,   \
-                                                                                no_memory)          \
-                        DO(PyLong_FromLong, no_memory) DO(PyLong_FromLongLong, no_memory) DO(       \
-                            PyLong_FromSize_t,                                                      \
-                            no_memory) DO(PyLong_FromNativeBytes,                                   \
-                                          no_memory) DO(PyLong_FromUnsignedLong,                    \
-                                                        no_memory) DO(PyLong_FromVoidPtr,           \
-                                                                      no_memory) DO(Py_BuildValue,  \
-                                                                                    no_memory)      \
-                            DO(PyCapsule_New, no_memory) DO(PyCMethod_New, no_memory) DO(           \
-                                PyWeakref_NewRef,                                                   \
-                                no_memory) DO(PyObject_Call,                                        \
-                                              no_memory) DO(PyObject_CallFunction, no_memory)       \
-                                DO(PyObject_CallFunctionObjArgs,                                    \
-                                   no_memory) DO(PyObject_CallMethod,                               \
-                                                 no_memory) DO(PyObject_CallOneArg, no_memory)      \
-                                    DO(PyObject_Vectorcall, no_memory) DO(                          \
-                                        PyObject_GetAttr,                                           \
-                                        no_memory) DO(PyObject_GetAttrString,                       \
-                                                      no_memory) DO(PyObject_GetIter, no_memory)    \
-                                        DO(PyObject_Repr,                                           \
-                                           no_memory) DO(PyObject_Str,                              \
-                                                         no_memory) DO(PyImport_Import, no_memory)  \
-                                            DO(PyImport_ImportModule, no_memory) DO(                \
-                                                PyImport_GetModule,                                 \
-                                                no_memory) DO(PyType_FromModuleAndSpec, no_memory)  \
-                                                DO(PyType_GetFullyQualifiedName, no_memory) DO(     \
-                                                    Py_GenericAlias,                                \
-                                                    no_memory) DO(PyObject_GenericGetDict,          \
-                                                                  no_memory) DO(PyList_Append,      \
-                                                                                minus_one)          \
-                                                    DO(PyDict_SetItem,                              \
-                                                       minus_one) DO(PySet_Add, minus_one)          \
-                                                        DO(PyObject_GetBuffer, minus_one) DO(       \
-                                                            PyObject_GetOptionalAttr, minus_one)    \
-                                                            DO(PyObject_GetOptionalAttrString,      \
-                                                               minus_one) DO(PyDict_GetItemRef,     \
-                                                                             minus_one)             \
-                                                                DO(PyWeakref_GetRef, minus_one) DO( \
-                                                                    PyModule_AddObjectRef,          \
-                                                                    minus_one) DO(PyList_SetSlice,  \
-                                                                                  minus_one)        \
-                                                                    DO(Py_EnterRecursiveCall,       \
-                                                                       minus_one) DO(PyErr_WarnEx,  \
-                                                                                     minus_one)     \
-                                                                        DO(Py_AddPendingCall,       \
-                                                                           minus_one_quietly)
+/* clang-format off */
+#define EACH_FUNCTION(DO) \
+    DO(malloc, null_and_errno) \
+    DO(calloc, null_and_errno) \
+    DO(realloc, null_and_errno) \
+    DO(strdup, null_and_errno) \
+    DO(pthread_mutex_init, try_again) \
+    DO(PyMem_Malloc, just_null) \
+    DO(PyMem_Calloc, just_null) \
+    DO(PyMem_Realloc, just_null) \
+    DO(PyMem_RawMalloc, just_null) \
+    DO(PyMem_RawCalloc, just_null) \
+    DO(PyMem_RawRealloc, just_null) \
+    DO(PyThreadState_New, just_null) \
+    DO(PyTuple_New, no_memory) \
+    DO(PyList_New, no_memory) \
+    DO(PyDict_New, no_memory) \
+    DO(PyDict_Copy, no_memory) \
+    DO(PySet_New, no_memory) \
+    DO(PyFrozenSet_New, no_memory) \
+    DO(PyList_AsTuple, no_memory) \
+    DO(PyList_GetSlice, no_memory) \
+    DO(PySequence_List, no_memory) \
+    DO(PySequence_Tuple, no_memory) \
+    DO(PyBytes_FromStringAndSize, no_memory) \
+    DO(PyMemoryView_FromMemory, no_memory) \
+    DO(PyMemoryView_FromObject, no_memory) \
+    DO(PyUnicode_New, no_memory) \
+    DO(PyUnicode_DecodeUTF8, no_memory) \
+    DO(PyUnicode_FromString, no_memory) \
+    DO(PyUnicode_FromKindAndData, no_memory) \
+    DO(PyUnicode_InternFromString, no_memory) \
+    DO(PyUnicode_FromFormat, no_memory) \
+    DO(PyUnicode_Split, no_memory) \
+    DO(PyUnicode_AsUTF8, no_memory) \
+    DO(PyLong_FromLong, no_memory) \
+    DO(PyLong_FromLongLong, no_memory) \
+    DO(PyLong_FromSize_t, no_memory) \
+    DO(PyLong_FromNativeBytes, no_memory) \
+    DO(PyLong_FromUnsignedLong, no_memory) \
+    DO(PyLong_FromVoidPtr, no_memory) \
+    DO(Py_BuildValue, no_memory) \
+    DO(PyCapsule_New, no_memory) \
+    DO(PyCMethod_New, no_memory) \
+    DO(PyWeakref_NewRef, no_memory) \
+    DO(PyObject_Call, no_memory) \
+    DO(PyObject_CallFunction, no_memory) \
+    DO(PyObject_CallFunctionObjArgs, no_memory) \
+    DO(PyObject_CallMethod, no_memory) \
+    DO(PyObject_CallOneArg, no_memory) \
+    DO(PyObject_Vectorcall, no_memory) \
+    DO(PyObject_GetAttr, no_memory) \
+    DO(PyObject_GetAttrString, no_memory) \
+    DO(PyObject_GetIter, no_memory) \
+    DO(PyObject_Repr, no_memory) \
+    DO(PyObject_Str, no_memory) \
+    DO(PyImport_Import, no_memory) \
+    DO(PyImport_ImportModule, no_memory) \
+    DO(PyImport_GetModule, no_memory) \
+    DO(PyType_FromModuleAndSpec, no_memory) \
+    DO(PyType_GetFullyQualifiedName, no_memory) \
+    DO(Py_GenericAlias, no_memory) \
+    DO(PyObject_GenericGetDict, no_memory) \
+    DO(PyList_Append, minus_one) \
+    DO(PyDict_SetItem, minus_one) \
+    DO(PySet_Add, minus_one) \
+    DO(PyObject_GetBuffer, minus_one) \
+    DO(PyObject_GetOptionalAttr, minus_one) \
+    DO(PyObject_GetOptionalAttrString, minus_one) \
+    DO(PyDict_GetItemRef, minus_one) \
+    DO(PyWeakref_GetRef, minus_one) \
+    DO(PyModule_AddObjectRef, minus_one) \
+    DO(PyList_SetSlice, minus_one) \
+    DO(Py_EnterRecursiveCall, minus_one) \
+    DO(PyErr_WarnEx, minus_one) \
+    DO(Py_AddPendingCall, minus_one_quietly)
+/* clang-format on */
 
 #define DEFINE_STAND_IN(name, failure)                                    \
     static function real_##name;                                          \

@@ -7,13 +7,14 @@
 In each run the n-th call fails, or all from the n-th on. It must end; each accepted future ends, or
 submit() has raised; afterwards the pool works, or is broken and says so; nothing crashes, and the
 process exits with 0. faults.c says what can fail and how. One process does a workload again and
-again, for n = 1, 2, ..., until there is no n-th call; when it dies it is started anew behind that n.
+again, for n = 1, 2, ..., until there is no n-th call; if it dies, another goes on behind that n.
 """
 
 import collections
 import concurrent.futures
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import subprocess
@@ -68,7 +69,9 @@ def tagged(run):
 
     executor = run.executor(2, max_interpreters=1)
     run.submit(executor, interpreter(jobs.add), 1, b=2)
-    run.submit(executor, interpreter(jobs.identity), [(1, 2.5), {"a": b"b", 3: None}, {1, 2}, 2**70])
+    run.submit(
+        executor, interpreter(jobs.identity), [(1, 2.5), {"a": b"b", 3: None}, {1, 2}, 2**70]
+    )
     run.submit(executor, interpreter(jobs.raise_value_error))
 
 
@@ -244,8 +247,8 @@ def work_queue(run):
 
 WORKLOADS = {
     function.__name__: function
-    for function in (plain, tagged, two_interpreters, guest, values, by_value, mapped, observed, loop,
-                     cancelled, initialized, prestarted, work_queue)
+    for function in (plain, tagged, two_interpreters, guest, values, by_value, mapped, observed,
+                     loop, cancelled, initialized, prestarted, work_queue)
 }  # fmt: skip
 PERSISTENT = {"plain", "tagged", "two_interpreters", "values", "mapped", "prestarted", "loop"}
 
@@ -315,9 +318,8 @@ def look_at(executor):
 def child(name, kind, first, step, persist):
     import faulthandler
 
-    import aiointerpreters._core
-    import aiointerpreters.executors
-
+    for loaded in ("aiointerpreters._core", "aiointerpreters.executors"):
+        importlib.import_module(loaded)  # what is to be patched
     faults = load_faults()
     if kind == MEMORY:
         faults.faults_hook_memory()
@@ -383,8 +385,9 @@ class Part:
     def _go_from(self, faults, first, deadline):
         """One process. The n to go on with, or None at the end."""
         reading, writing = os.pipe()
-        command = [sys.executable, "-X", "faulthandler", __file__, "--child", self.name,
-                   str(KINDS[self.kind]), str(first), str(self.step), str(int(self.persist))]  # fmt: skip
+        numbers = [KINDS[self.kind], first, self.step, int(self.persist)]
+        command = [sys.executable, "-X", "faulthandler", __file__, "--child", self.name]
+        command += map(str, numbers)
         with subprocess.Popen(
             command,
             pass_fds=[writing],
@@ -430,7 +433,9 @@ def main():
     options = processes.parser(__doc__, 0)
     options.add_argument("-k", dest="text", default="", help="only workloads with this in the name")
     options.add_argument("--kinds", default="direct,threads", help="direct, threads, memory")
-    options.add_argument("--memory", type=int, default=0, help="every so many-th allocation (0: none)")
+    options.add_argument(
+        "--memory", type=int, default=0, help="every so many-th allocation (0: none)"
+    )
     options.add_argument("--step", type=int, default=1, help="every so many-th direct call (1)")
     options.add_argument("--first", type=int, default=1, help="begin with this n")
     options.set_defaults(limit=600)
@@ -447,13 +452,21 @@ def main():
     faults, began = build(), time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(options.processes) as threads:
         for part in threads.map(lambda part: part.go(faults, options.first), parts):
-            print(f"  {part.title():<50} {part.runs:>5} runs {len(part.failures):>4} failed", flush=True)
+            print(
+                f"  {part.title():<50} {part.runs:>5} runs {len(part.failures):>4} failed",
+                flush=True,
+            )
     runs = sum(part.runs for part in parts)
     failed = sum(len(part.failures) for part in parts)
     names = sum((part.names for part in parts), collections.Counter())
-    print("  failed in turn: " + ", ".join(f"{name} {names[name]}" for name in sorted(names) if name))
+    print(
+        "  failed in turn: " + ", ".join(f"{name} {names[name]}" for name in sorted(names) if name)
+    )
     version, seconds = sys.version.split()[0], time.monotonic() - began
-    print(f"faults, Python {version}: {runs - failed} runs as they should end, {failed} not, {seconds:.0f} s")
+    passed = runs - failed
+    print(
+        f"faults, Python {version}: {passed} runs as they should end, {failed} not, {seconds:.0f} s"
+    )
     if options.json is not None:
         options.json.write_text(json.dumps({"passed": runs - failed, "failed": failed}))
     return 1 if failed or not runs else 0

@@ -1,4 +1,4 @@
-"""Forks amid busy workers, in every way that programs fork; the child and the parent must both live.
+"""Forks amid busy workers, in every way that programs fork; child and parent must both live.
 
     forks.py --count 200
 

@@ -1,5 +1,6 @@
-"""Mixed tasks from eight threads and an event loop at once: each future ends exactly once, and counts
-add up; memory is flat after a warm-up.
+"""Mixed tasks from eight threads and an event loop at once: each future ends exactly once.
+
+Counts add up, and memory is flat after a warm-up.
 
     soak.py --tasks 1000000      # about ten minutes on two cores
 
@@ -60,7 +61,9 @@ def submit_and_cancel(executor, chance, n):
 
 
 def submit_buffer(executor, chance, n):
-    return executor.submit(plain_or_tagged(chance)(len), memoryview(bytearray(chance.randrange(5000))))
+    return executor.submit(
+        plain_or_tagged(chance)(len), memoryview(bytearray(chance.randrange(5000)))
+    )
 
 
 def submit_large(executor, chance, n):
@@ -180,7 +183,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=int, default=100_000, help="how many in all (100000)")
     parser.add_argument("--seed", type=int, help="what the last line of a failed run says")
-    parser.add_argument("--limit", type=float, default=3600, help="seconds until stacks are printed")
+    parser.add_argument(
+        "--limit", type=float, default=3600, help="seconds until stacks are printed"
+    )
     parser.add_argument("--growth", type=float, default=16, help="MiB of growth after the warm-up")
     parser.add_argument("--json", type=Path, help="a file for the counts")
     options = parser.parse_args()
@@ -203,7 +208,7 @@ def main():
         tally.wrong.append(f"memory grew by {growth:.1f} MiB after the warm-up")
     for wrong in tally.wrong[:20]:
         print(f"FAILED soak: {wrong}: --seed {seed}")
-    print(f"soak, Python {sys.version.split()[0]}, seed {seed}: {submitted} futures, {ended} ended once, "
+    print(f"soak, Python {sys.version.split()[0]}, seed {seed}: {submitted} futures, {ended} ends, "
           f"{len(tally.wrong)} wrong, growth {growth:.1f} MiB, {seconds:.0f} s")  # fmt: skip
     if options.json is not None:
         passed = int(not tally.wrong)

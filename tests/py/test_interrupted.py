@@ -198,7 +198,7 @@ def test_submit_that_lacks_memory_or_stack(shared, error):
     ids=["ctrl-c", "RecursionError"],
 )
 def test_initializer_whose_sending_is_interrupted(pool, interruption, error):
-    """The first tagged submit sends the initializer; what befalls the caller then breaks nothing."""
+    """The first tagged submit sends the initializer; what hits the caller then breaks nothing."""
     disturb = interruption
 
     def disturb_once():

@@ -138,7 +138,7 @@ def test_datetime_in_workers_before_main_has_it(tmp_path):
 
 
 def test_unknown_layout_is_said_once_and_all_else_works(tmp_path):
-    """Without the guard of forks: one warning, tasks of both kinds, and forks without interpreters."""
+    """Without the guard of forks: one warning, all tasks, and forks without interpreters."""
     source = """
     import ctypes
     import os
