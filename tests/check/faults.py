@@ -250,6 +250,7 @@ WORKLOADS = {
     for function in (plain, tagged, two_interpreters, guest, values, by_value, mapped, observed,
                      loop, cancelled, initialized, prestarted, work_queue)
 }  # fmt: skip
+# The loop is not part of "memory": asyncio itself loses a call that lacks memory (Handle._run).
 PERSISTENT = {"plain", "tagged", "two_interpreters", "values", "mapped", "prestarted", "loop"}
 
 
@@ -447,7 +448,7 @@ def main():
         for kind in kinds
         for name in WORKLOADS
         for persist in ((False, True) if name in PERSISTENT and kind != "memory" else (False,))
-        if options.text in name
+        if options.text in name and not (kind == "memory" and name == "loop")
     ]  # fmt: skip
     faults, began = build(), time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(options.processes) as threads:

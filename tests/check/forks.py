@@ -9,6 +9,7 @@ asserts at the full end of a child of a process with threads: there, children en
 """
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import random
@@ -63,6 +64,9 @@ def make_load(executor, chance, enough):
 def child(way, seed):
     from aiointerpreters import InterpreterThreadPoolExecutor
 
+    # Not for the first time in a thread beside the fork: an import that is under way there keeps
+    # its lock in the child for ever, with or without executors.
+    importlib.import_module("jobs")
     warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
     chance = random.Random(seed)
     executor = InterpreterThreadPoolExecutor(chance.choice([2, 4]), max_interpreters=2)
