@@ -226,7 +226,7 @@ future_tell_stopped(struct state *state, struct task *task)
         return;
     }
     FutureData *data = future_data(self);
-    PyObject *locked;
+    struct locked locked;
     if (future_lock(data, &locked) < 0) {
         forget_error(self);
     }
