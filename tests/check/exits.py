@@ -10,6 +10,7 @@ stderr but what its way of ending makes Python say.
 
 import asyncio
 import atexit
+import concurrent.futures
 import contextlib
 import gc
 import os
@@ -109,7 +110,8 @@ def work(executor, chance, count):
             case _:
                 futures.append(executor.submit(tag(jobs.add), n, 1))
     if futures and chance.random() < 0.3:
-        chance.choice(futures).exception()
+        with contextlib.suppress(concurrent.futures.CancelledError):  # by a shutdown, or a Ctrl-C
+            chance.choice(futures).exception()
     return futures
 
 
