@@ -26,7 +26,7 @@ static void
 end(struct pool *pool, struct worker *worker)
 {
     depart(pool, worker);
-    CHECK_EQ(pool_await_workers(pool, 0), OS_WOKEN);
+    CHECK_EQ(pool_await_workers(pool, true, 0), OS_WOKEN);
     pool_destroy(pool);
 }
 
@@ -316,7 +316,7 @@ no_visit_is_lost(void)
         sched_yield(); /* for ever, if one is lost: the limit ends the test */
     }
     pool_close(&team.pool);
-    while (pool_await_workers(&team.pool, OS_FOREVER) != OS_WOKEN) {
+    while (pool_await_workers(&team.pool, true, OS_FOREVER) != OS_WOKEN) {
     }
     for (unsigned i = 0; i < team.started; i++) {
         os_thread_join(&team.threads[i]);
