@@ -1,8 +1,8 @@
 #include "home.h"
 
 #include "../os/os.h"
-#include "transport.h"
 
+#include <marshal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 static struct {
     os_mutex lock;
     atomic_uint version; /* of `bytes`; written (release) under the lock, read (acquire) anywhere */
-    unsigned char *bytes; /* an encoded tuple: path, argv, the rest; under the lock */
+    unsigned char *bytes; /* a marshalled tuple: path, argv, the rest; under the lock */
     size_t size;          /* under the lock */
 } noted;
 
@@ -141,21 +141,22 @@ strings_of(PyObject *seen)
 }
 
 static int
-encode_and_publish(struct state *state, PyObject *value)
+encode_and_publish(PyObject *value)
 {
-    struct message message;
-    message_init(&message);
-    int result = transport_encode_value(state, &message, value);
-    unsigned char *copy = result < 0 ? NULL : malloc(message.bytes.size);
-    if (copy != NULL) {
-        publish(message.bytes.data, message.bytes.size, copy);
+    PyObject *bytes = PyMarshal_WriteObjectToString(value, Py_MARSHAL_VERSION);
+    if (bytes == NULL) {
+        return -1;
     }
-    else if (result == 0) {
+    size_t size = (size_t)PyBytes_GET_SIZE(bytes);
+    unsigned char *copy = malloc(size);
+    if (copy == NULL) {
         PyErr_NoMemory();
-        result = -1;
     }
-    message_free(&message);
-    return result;
+    else {
+        publish(PyBytes_AS_STRING(bytes), size, copy);
+    }
+    Py_DECREF(bytes);
+    return copy == NULL ? -1 : 0;
 }
 
 /* What the Python room makes of the filters and the levels. */
@@ -192,7 +193,7 @@ note(struct state *state, PyObject *path, PyObject *argv, PyObject *filters)
     PyObject *value = path_strings == NULL || argv_strings == NULL || rest == NULL
                           ? NULL
                           : PyTuple_Pack(3, path_strings, argv_strings, rest);
-    int result = value == NULL ? -1 : encode_and_publish(state, value);
+    int result = value == NULL ? -1 : encode_and_publish(value);
     if (result == 0) {
         Py_XSETREF(state->path_seen, Py_NewRef(paths));
         Py_XSETREF(state->argv_seen, Py_NewRef(argvs));
@@ -232,21 +233,22 @@ home_watch_levels(struct state *state, PyObject *cache)
 
 /* -- the worker's side -- */
 
-/* A private copy of what is noted, and its version. */
-static int
-copy_noted(struct message *message, unsigned *version)
+/* What is noted, and its version. A new reference. */
+static PyObject *
+decode_noted(unsigned *version)
 {
     os_mutex_lock(&noted.lock);
     *version = atomic_load_explicit(&noted.version, memory_order_relaxed);
-    unsigned char *copy = malloc(noted.size + 1);
+    size_t size = noted.size;
+    char *copy = malloc(size + 1);
     if (copy != NULL) {
-        memcpy(copy, noted.bytes, noted.size);
-        message->bytes.data = copy;
-        message->bytes.size = message->bytes.capacity = noted.size;
-        message->bytes.on_heap = true;
+        memcpy(copy, noted.bytes, size);
     }
     os_mutex_unlock(&noted.lock);
-    return copy == NULL ? -1 : 0;
+    PyObject *value =
+        copy == NULL ? PyErr_NoMemory() : PyMarshal_ReadObjectFromString(copy, (Py_ssize_t)size);
+    free(copy);
+    return value;
 }
 
 /* Whether a filter is the one described by (action, message, (module, name), module, line). */
@@ -326,19 +328,12 @@ home_apply(struct state *state, unsigned *version)
     if (atomic_load_explicit(&noted.version, memory_order_acquire) == *version) {
         return 0;
     }
-    struct message message;
-    message_init(&message);
-    unsigned copied;
-    if (copy_noted(&message, &copied) < 0) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    PyObject *value = transport_decode_value(state, &message);
+    unsigned decoded;
+    PyObject *value = decode_noted(&decoded);
     int result = value == NULL ? -1 : take_over(state, value);
     if (result == 0) {
-        *version = copied;
+        *version = decoded;
     }
     Py_XDECREF(value);
-    message_free(&message);
     return result;
 }

@@ -53,6 +53,18 @@ def test_argv_without_what_is_no_str(executor, monkeypatch):
     assert run(executor, home_jobs.argv) == ["name", "last"]
 
 
+def len_of_argv():
+    return [len(item) for item in sys.argv]
+
+
+def test_argv_of_unusual_strings(executor, monkeypatch):
+    unusual = ["x" * 1_000_000, "\udcff", "\u20ac" * 300_000, "", "\0"]
+    monkeypatch.setattr(sys, "argv", unusual)
+    assert run(executor, len_of_argv) == [len(item) for item in unusual]
+    monkeypatch.setattr(sys, "argv", unusual[1:2])
+    assert run(executor, len_of_argv) == [1]
+
+
 # --- warnings ------------------------------------------------------------------------------------
 
 
