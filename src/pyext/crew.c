@@ -254,6 +254,9 @@ free_start(PyObject *capsule)
     if (start->expired != NULL) {
         task_drop(start->expired);
     }
+    if (start->target != NULL) {
+        target_drop(start->target);
+    }
     crew_drop(start->crew);
     free(start);
 }
@@ -263,10 +266,13 @@ static PyObject *
 new_start(struct crew *crew, struct task *expired)
 {
     struct start *start = malloc(sizeof(*start));
-    if (start == NULL) {
+    struct target *target = start == NULL ? NULL : target_new();
+    if (target == NULL) {
+        free(start);
         return PyErr_NoMemory();
     }
-    *start = (struct start){.crew = crew, .progress = STARTING, .expired = expired};
+    *start =
+        (struct start){.crew = crew, .progress = STARTING, .expired = expired, .target = target};
     list_push_back(&crew->starting, &start->node);
     if (expired != NULL) {
         task_hold(expired);
@@ -278,6 +284,7 @@ new_start(struct crew *crew, struct task *expired)
         if (expired != NULL) {
             task_drop(expired);
         }
+        target_drop(target);
         crew_drop(crew);
         free(start);
     }

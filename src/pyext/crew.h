@@ -115,10 +115,11 @@ unsigned crew_generation(void);
 struct start {
     struct crew *crew; /* held */
     enum { STARTING, RUNNING, ABANDONED } progress;
-    struct list node;     /* in crew->starting until prestart_tell() */
-    PyObject *thread;     /* the threading.Thread, borrowed */
-    struct task *expired; /* or NULL: held until the thread tells that it has expired */
-    PyObject *waiters;    /* list of callables, or NULL: who waits until it is ready (prestart) */
+    struct list node;      /* in crew->starting until prestart_tell() */
+    PyObject *thread;      /* the threading.Thread, borrowed */
+    struct task *expired;  /* or NULL: held until the thread tells that it has expired */
+    PyObject *waiters;     /* list of callables, or NULL: who waits until it is ready (prestart) */
+    struct target *target; /* held until the thread takes it over */
 };
 
 /* worker.c: the target of a worker thread; called with a capsule of its struct start. */

@@ -110,14 +110,11 @@ stopping_end(void)
 
 /* -- workers -- */
 
-struct target *
+void
 stopping_add(struct worker_thread *worker)
 {
-    struct target *target = target_new(worker);
-    if (target != NULL) {
-        watch_add(&watch, &target->watched, worker->crew->grace);
-    }
-    return target;
+    target_own(worker->target, worker);
+    watch_add(&watch, &worker->target->watched, worker->crew->grace);
 }
 
 void

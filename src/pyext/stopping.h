@@ -16,8 +16,8 @@ struct worker_thread;
 /* Once in the process. 0 or an errno value. */
 int stopping_init(void);
 
-/* A worker comes (its own thread; NULL: out of memory), and goes. */
-struct target *stopping_add(struct worker_thread *worker);
+/* A worker comes, with its target (its own thread), and goes. */
+void stopping_add(struct worker_thread *worker);
 void stopping_remove(struct target *target);
 
 /* The worker, attached to the interpreter that it has entered, begins a task there. False: do not run it; with an

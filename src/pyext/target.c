@@ -6,15 +6,20 @@
 #include <string.h>
 
 struct target *
-target_new(void *worker)
+target_new(void)
 {
     struct target *target = calloc(1, sizeof(*target));
     if (target != NULL) {
         atomic_init(&target->refs, 1);
-        target->worker = worker;
-        target->thread = PyThread_get_thread_ident();
     }
     return target;
+}
+
+void
+target_own(struct target *target, void *worker)
+{
+    target->worker = worker;
+    target->thread = PyThread_get_thread_ident();
 }
 
 void

@@ -20,8 +20,8 @@
 struct target {
     struct watched watched;  /* core/watch */
     atomic_uint refs;        /* the worker's, and a knock's that is on its way */
-    void *worker;            /* constant; not to be used by what may outlive it */
-    unsigned long thread;    /* constant: ident of the worker's thread */
+    void *worker;            /* constant once owned; not to be used by what may outlive it */
+    unsigned long thread;    /* constant once owned: ident of the worker's thread */
     atomic_bool knocking;    /* a knock is on its way; relaxed, it only saves others */
     _Atomic uint64_t wanted; /* what the last knock was for; stored before the call is queued */
     /* Where the task is; NULL: there is none that may be interrupted. Written attached to that interpreter: so whoever
@@ -39,8 +39,10 @@ struct target {
     bool unsound;        /* the interpreter was interrupted where that may have broken it */
 };
 
-/* In the worker's thread. NULL: out of memory. */
-struct target *target_new(void *worker);
+/* Whoever is about to start a worker makes it, as long as not having one can still be told. NULL: out of memory. */
+struct target *target_new(void);
+/* In the worker's thread, before anybody else can find it. */
+void target_own(struct target *target, void *worker);
 /* Gives the worker's reference back. Any thread. */
 void target_drop(struct target *target);
 

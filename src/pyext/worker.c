@@ -586,7 +586,9 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
         .crew = crew, .thread = start->thread, .where = AT_MAIN, .generation = crew_generation()};
     homecall_remember_thread();
     pool_join(&crew->pool, &worker.base);
-    worker.target = stopping_add(&worker);
+    worker.target = start->target;
+    start->target = NULL;
+    stopping_add(&worker);
     if (start->expired != NULL) {
         tell_expired(&worker, start->expired);
     }
