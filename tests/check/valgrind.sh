@@ -21,4 +21,4 @@ fi
 exec meson test -C "$2" --suite core --print-errorlogs --num-processes 2 --timeout-multiplier 8 \
     --logbase valgrind \
     --wrapper 'valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --fair-sched=yes' \
-    blob calling combine fstate lend list makers os wire
+    aside calling combine fstate lend list makers os visits wire
