@@ -148,10 +148,10 @@ leaks-here: $(VENV)/.installed
 
 ifdef SHORT
   STRESS := 10
-  # Not what forks, since the sanitizer's allocator may be locked by another thread; nor what limits memory.
+  # Not what forks, since the sanitizer's allocator may be locked by another thread; nor what limits or measures memory.
   SANITIZED := tests/py/test_submit.py tests/py/test_memoryview.py tests/py/test_blocks.py \
                tests/py/test_handover.py tests/py/test_exporters.py tests/py/test_futures.py \
-               tests/py/test_delivery.py tests/py/test_stopping.py -k "not fork and not no_memory"
+               tests/py/test_delivery.py tests/py/test_stopping.py -k "not fork and not no_memory and not second_copy"
   FAULTS := --step 10
   EXITS := 60
   FORKS := 24

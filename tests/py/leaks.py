@@ -210,7 +210,7 @@ def tagged_values(executor):
 
 @on_one_executor
 def tagged_large_values(executor):
-    value = ("x" * 100_000, b"y" * 100_000, 1 << 100_000)
+    value = ["x" * 100_000, b"y" * 100_000, 1 << 100_000]  # in a tuple they may be cached
     assert executor.submit(interpreter(jobs.identity), value).result(TIMEOUT) == value
 
 
@@ -218,7 +218,7 @@ def tagged_large_values(executor):
 def blocks(executor):
     block = bytes(100_000)
     assert executor.submit(interpreter(jobs.identity), [block, block]).result(TIMEOUT)[1] == block
-    executor.submit(interpreter(jobs.identity), block)  # nobody takes it
+    executor.submit(interpreter(jobs.identity), [block])  # nobody takes it
 
 
 @on_one_executor
