@@ -5,6 +5,7 @@
 #include "calling.h"
 #include "makers.h"
 #include "pool_lock.h"
+#include "roster.h"
 #include "slots.h"
 
 #include <errno.h>
@@ -31,6 +32,8 @@ empty(struct pool *pool)
     pool->parked_count = pool->coming = pool->starting = pool->homeless = pool->workers = 0;
     pool->made = pool->aside = pool->visits = 0;
     pool->spinning = false;
+    turns_init(&pool->turns, pool->turns.most);
+    roster_init(pool);
     for (unsigned i = 0; i < pool->max_slots; i++) {
         pool->slots[i].home = NULL;
         pool->slots[i].resource = NULL;
@@ -94,7 +97,11 @@ count_locked(struct pool *pool, struct job *job, bool enqueued)
                     : job->wants > 0 ? &pool->maker_count
                                      : &pool->plain_count;
     *count = enqueued ? *count + 1 : *count - 1;
+    job->queued = enqueued;
     note_work_locked(pool);
+    if (!enqueued && !list_is_empty(&pool->turns.waiting)) {
+        turns_grant_locked(pool);
+    }
 }
 
 static struct list *
@@ -104,15 +111,17 @@ queue_of(struct pool *pool, struct job *job)
 }
 
 static pool_submitted
-submit(struct pool *pool, struct job *job, int cpu)
+submit(struct pool *pool, struct job *job, struct turn *turn, int cpu)
 {
     struct calls calls;
     pool_lock(pool);
-    if (pool->closed) {
+    if (pool->closed || (job->wants == 0 && !turns_admit_locked(pool, turn))) {
+        pool_submitted refused = pool->closed ? POOL_CLOSED : POOL_FULL;
         pool_unlock(pool);
-        return POOL_CLOSED;
+        return refused;
     }
     job->number = pool->next_number++;
+    roster_stamp_locked(pool, job);
     list_push_back(queue_of(pool, job), &job->node);
     count_locked(pool, job, true);
     calling_more_locked(pool, job->slotted, cpu, 1, &calls);
@@ -124,13 +133,19 @@ submit(struct pool *pool, struct job *job, int cpu)
 pool_submitted
 pool_submit(struct pool *pool, struct job *job)
 {
-    return submit(pool, job, ANY_CPU);
+    return submit(pool, job, NULL, ANY_CPU);
+}
+
+pool_submitted
+pool_submit_turn(struct pool *pool, struct job *job, struct turn *turn)
+{
+    return submit(pool, job, turn, ANY_CPU);
 }
 
 pool_submitted
 pool_submit_near(struct pool *pool, struct job *job)
 {
-    return submit(pool, job, os_current_cpu());
+    return submit(pool, job, NULL, os_current_cpu());
 }
 
 int
@@ -145,7 +160,10 @@ pool_submit_all(struct pool *pool, struct list *jobs, size_t count)
     }
     bool slotted = LIST_ENTRY(jobs->next, struct job, node)->slotted;
     for (struct list *node = jobs->next; node != jobs; node = node->next) {
-        LIST_ENTRY(node, struct job, node)->number = pool->next_number++;
+        struct job *job = LIST_ENTRY(node, struct job, node);
+        job->number = pool->next_number++;
+        job->queued = true;
+        roster_stamp_locked(pool, job);
     }
     list_move_all(slotted ? &pool->slotted : &pool->plain, jobs);
     *(slotted ? &pool->slotted_count : &pool->plain_count) += count;
@@ -314,6 +332,7 @@ pool_join(struct pool *pool, struct worker *worker)
     *worker = (struct worker){.looking = true, .starting = true};
     list_init(&worker->node);
     list_init(&worker->condemned);
+    list_init(&worker->roster_node);
     atomic_init(&worker->signal, 0);
     awake_note(true);
 }
@@ -383,6 +402,7 @@ pool_wait(struct pool *pool, struct worker *worker)
         awake_note(false);
         pool_unlock(pool);
         await_signal(worker);
+        stats_awake(&worker->sheet);
         pool_lock(pool);
     }
     pool_unlock(pool);
@@ -451,6 +471,7 @@ pool_close(struct pool *pool)
     pool_lock(pool);
     pool->closed = true;
     note_work_locked(pool);
+    turns_grant_locked(pool);
     calling_everyone_locked(pool, &everyone);
     pool_unlock(pool);
     calling_signal(&everyone);
@@ -482,6 +503,25 @@ pool_steal(struct pool *pool)
     pool_unlock(pool);
     calling_signal(&everyone);
     return job;
+}
+
+bool
+pool_remove(struct pool *pool, struct job *job)
+{
+    struct list everyone;
+    list_init(&everyone);
+    pool_lock(pool);
+    bool removes = job->queued;
+    if (removes) {
+        list_remove(&job->node);
+        count_locked(pool, job, false);
+        if (pool->closed && nothing_pending(pool)) {
+            calling_everyone_locked(pool, &everyone);
+        }
+    }
+    pool_unlock(pool);
+    calling_signal(&everyone);
+    return removes;
 }
 
 void

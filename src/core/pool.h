@@ -47,6 +47,8 @@
 #define AIOINTERP_POOL_H
 
 #include "list.h"
+#include "stats.h"
+#include "turns.h"
 #include "../os/os.h"
 
 #include <stdatomic.h>
@@ -57,13 +59,17 @@
 struct pool;
 struct worker;
 
-/* Embedded in a task. `node` and `number` are guarded by the pool's lock while it is pending. */
+/* Embedded in a task. What is not constant is guarded by the pool's lock while the job is pending, and
+ * its worker's then. */
 struct job {
     struct list node;
-    uint64_t number; /* order of arrival */
-    bool slotted;    /* needs a slot; constant */
-    unsigned wants;  /* not 0: a maker, which wants so many interpreters; constant; not slotted */
-    bool is_visit;   /* a slot's; never pending; constant */
+    uint64_t number;   /* order of arrival */
+    int64_t queued_ns; /* when it was queued, if it is timed */
+    unsigned wants;    /* not 0: a maker, which wants so many interpreters; constant; not slotted */
+    bool slotted;      /* needs a slot; constant */
+    bool queued;       /* in one of the pool's queues */
+    uint8_t weight;    /* 0: it is not timed; else it stands for so many (stats) */
+    bool is_visit;     /* a slot's; never pending; constant */
 };
 
 /* The right to use one interpreter. Its fields but `node` are the holder's while somebody holds
@@ -94,9 +100,13 @@ struct worker {
     bool aside;     /* set aside; pool lock */
     bool summoned;  /* when it last looked, `condemned` was not empty; the worker's */
     bool starting;
-    bool looking;       /* counted in `coming`; pool lock */
+    bool looking;            /* counted in `coming`; pool lock */
+    struct list roster_node; /* in the pool's roster; pool lock */
+    unsigned long thread;    /* its name in the roster; constant there */
+    int64_t started_ns;      /* of a job that is timed; the worker's own */
     atomic_uint signal; /* 1: woken. Set by the waker (release) after unlinking the worker, taken
-                              back by the worker (acquire) */
+                                back by the worker (acquire) */
+    _Alignas(64) struct stats_sheet sheet; /* written by the worker while it is in the roster */
 };
 
 struct pool {
@@ -128,6 +138,12 @@ struct pool {
     unsigned made;      /* slots with an interpreter, whoever holds them */
     unsigned max_slots; /* constant */
 
+    struct turns turns;                       /* room for pending jobs */
+    struct list roster;                       /* every worker that has joined it (roster.h) */
+    struct stats_sum past;                    /* of those that have left it */
+    atomic_uint_fast64_t extra[STATS_EVENTS]; /* counted by others (relaxed) */
+    atomic_uint stride;                       /* of so many jobs one is timed: advice (relaxed) */
+
     bool closed;            /* no more submits; workers leave when nothing is pending */
     bool spinning;          /* a looking worker spins before it parks: one at a time */
     bool may_spin;          /* constant: there is more than one CPU */
@@ -150,16 +166,20 @@ typedef enum {
     POOL_START_WORKER, /* queued, and one more worker should be started, already counted: start it
                           or say pool_worker_failed() */
     POOL_CLOSED,       /* refused */
+    POOL_FULL,         /* refused: as many are pending as may be (turns.h) */
 } pool_submitted;
 
 pool_submitted pool_submit(struct pool *pool, struct job *job);
+
+/* The same for a job that comes with a granted turn, which is used up. */
+pool_submitted pool_submit_turn(struct pool *pool, struct job *job, struct turn *turn);
 
 /* The same for a caller who is about to wait for the job: a worker that parked on the same CPU does it
  * soonest, since handing over there takes no interrupt to another one. */
 pool_submitted pool_submit_near(struct pool *pool, struct job *job);
 
-/* The same for `count` jobs of one kind, linked in `jobs`, which is empty afterwards; at least one.
- * Returns how many workers should be started, as for POOL_START_WORKER; -1: refused, `jobs` as it
+/* The same for `count` jobs of one kind, linked in `jobs`, which is empty afterwards; at least one, and
+ * bound or not: who batches in a bounded pool asks for room first. Returns how many workers should be started, as for POOL_START_WORKER; -1: refused, `jobs` as it
  * was. */
 int pool_submit_all(struct pool *pool, struct list *jobs, size_t count);
 
@@ -212,6 +232,8 @@ void pool_close(struct pool *pool);
 
 /* Takes the oldest pending job out of its queue, or gives NULL. */
 struct job *pool_steal(struct pool *pool);
+/* Takes a job out of its queue. False: it is in none, so a worker has it, or somebody who stole it. */
+bool pool_remove(struct pool *pool, struct job *job);
 /* Moves every pending job to `jobs`, oldest first. */
 void pool_drain(struct pool *pool, struct list *jobs);
 

@@ -45,6 +45,12 @@ pool_check_locked(const struct pool *pool)
     require(length(&pool->empty) == pool->empty_count, "empty_count");
     require(length(&pool->free) <= pool->made, "free slots <= made");
     require(pool->made + pool->empty_count <= pool->max_slots, "made + empty <= max_slots");
+    size_t tasks = pool->plain_count + pool->slotted_count + pool->turns.granted;
+    require(pool->turns.most == 0 || tasks <= pool->turns.most + pool->max_workers,
+            "pending tasks <= the bound, and what workers have given back");
+    require(list_is_empty(&pool->turns.waiting) || (!pool->closed && tasks >= pool->turns.most),
+            "who waits for room finds none");
+    require(length(&pool->roster) <= pool->workers + pool->aside, "roster <= workers");
     require(pool->homeless <= pool->coming, "homeless <= coming");
     require(pool->starting <= pool->coming, "starting <= coming");
     require(visits_due(&pool->free) == pool->visits, "visits");

@@ -41,6 +41,11 @@ os_wait_result os_word_wait(atomic_uint *word, unsigned expected, int64_t deadli
 void os_word_wake_one(atomic_uint *word);
 void os_word_wake_all(atomic_uint *word);
 
+/* -- bell: a file descriptor that an event loop waits to read from (an eventfd, or a pipe's end) --
+ *
+ * Makes it readable; never blocks, since it is the descriptor of a non-blocking file. */
+void os_bell_ring(int descriptor);
+
 /* -- the machine -- */
 
 /* CPUs that this process may run on (its affinity mask), at least 1. */
@@ -60,6 +65,8 @@ typedef struct {
 
 int os_thread_start(os_thread *thread, void (*main)(void *), void *argument);
 void os_thread_join(os_thread *thread);
+/* One that nobody joins: it ends by itself. */
+int os_thread_run(void (*main)(void *), void *argument);
 
 /* -- fork --
  *

@@ -87,6 +87,18 @@ timespec_of(int64_t ns)
     return result;
 }
 
+/* -- bell -- */
+
+void
+os_bell_ring(int descriptor)
+{
+    const uint64_t one = 1; /* what an eventfd takes; to a pipe it is eight bytes */
+    ssize_t written;
+    do {
+        written = write(descriptor, &one, sizeof(one));
+    } while (written < 0 && errno == EINTR); /* EAGAIN: it rings already */
+}
+
 /* -- waiting on a word -- */
 
 #if USE_FUTEX
@@ -353,6 +365,17 @@ void
 os_thread_join(os_thread *thread)
 {
     must(pthread_join(thread->native, NULL));
+}
+
+int
+os_thread_run(void (*main)(void *), void *argument)
+{
+    os_thread thread;
+    int error = os_thread_start(&thread, main, argument);
+    if (error == 0) {
+        must(pthread_detach(thread.native));
+    }
+    return error;
 }
 
 /* -- fork -- */

@@ -6,6 +6,8 @@
 
 #include "core/pool.h"
 
+#include <sys/wait.h>
+
 #define PLAIN ((struct job){.slotted = false})
 #define SLOTTED ((struct job){.slotted = true})
 #define MAKER(count) ((struct job){.wants = (count)})
@@ -29,6 +31,25 @@ depart(struct pool *pool, struct worker *worker)
         pool_slot_ended(pool, worker);
     }
     pool_leave(pool, worker);
+}
+
+/* In the child; in the parent, after the child has ended well. */
+static inline bool
+fork_with(struct pool *pool)
+{
+    pool_before_fork(pool);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        check_limit(60); /* alarms are not inherited */
+        pool_after_fork_in_child(pool);
+        return true;
+    }
+    pool_after_fork_in_parent(pool);
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    return false;
 }
 
 #endif

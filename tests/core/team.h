@@ -212,6 +212,7 @@ submit_one(struct team *team, struct task *task, uint32_t *seed)
         start_worker(team, seed);
         break;
     case POOL_CLOSED:
+    case POOL_FULL: /* there is no bound */
         atomic_fetch_add(&team->refused, 1);
         mark_run(task);
         break;

@@ -16,6 +16,34 @@ the_clock_does_not_go_back(void)
 }
 
 static void
+a_bell_can_be_heard(void)
+{
+    int ends[2];
+    uint64_t rung[2] = {0};
+    CHECK_EQ(pipe(ends), 0);
+    os_bell_ring(ends[1]);
+    os_bell_ring(ends[1]);
+    CHECK_EQ(read(ends[0], rung, sizeof(rung)), sizeof(rung));
+    CHECK_EQ(rung[0], 1);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void
+open_gate(void *gate)
+{
+    gate_open(gate);
+}
+
+static void
+a_thread_that_nobody_joins(void)
+{
+    static atomic_uint gate;
+    CHECK_EQ(os_thread_run(open_gate, &gate), 0);
+    gate_await(&gate);
+}
+
+static void
 there_is_a_cpu(void)
 {
     CHECK(os_cpu_count() >= 1);
@@ -239,6 +267,8 @@ main(void)
 {
     check_limit(60);
     RUN(the_clock_does_not_go_back);
+    RUN(a_bell_can_be_heard);
+    RUN(a_thread_that_nobody_joins);
     RUN(there_is_a_cpu);
     RUN(a_failed_comparison_returns_at_once);
     RUN(deadlines);

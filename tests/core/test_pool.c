@@ -639,25 +639,6 @@ a_closed_pool_finishes_what_is_pending(void)
 
 /* -- fork -- */
 
-/* In the child; in the parent, after the child has ended well. */
-static bool
-fork_with(struct pool *pool)
-{
-    pool_before_fork(pool);
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        check_limit(60); /* alarms are not inherited */
-        pool_after_fork_in_child(pool);
-        return true;
-    }
-    pool_after_fork_in_parent(pool);
-    int status;
-    CHECK_EQ(waitpid(child, &status, 0), child);
-    CHECK_EQ(status, 0);
-    return false;
-}
-
 static void
 check_is_as_new(struct pool *pool)
 {
