@@ -14,16 +14,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aiointerpreters._core import Interrupted, broadcast, interpreter
     from aiointerpreters._errors import (
+        DeadlockError,
         InterpreterError,
         RemoteTraceback,
         RunnerError,
         SendError,
     )
+    from aiointerpreters._stats import Stats, Times
     from aiointerpreters.executors.interpthread import InterpreterThreadPoolExecutor
     from aiointerpreters.runner import Runner
     from aiointerpreters.types import Shareable
 
 __all__ = (
+    "DeadlockError",
     "InterpreterError",
     "InterpreterThreadPoolExecutor",
     "Interrupted",
@@ -32,11 +35,14 @@ __all__ = (
     "RunnerError",
     "SendError",
     "Shareable",
+    "Stats",
+    "Times",
     "broadcast",
     "interpreter",
 )
 
 _PLACES = {
+    "DeadlockError": "aiointerpreters._errors",
     "InterpreterError": "aiointerpreters._errors",
     "InterpreterThreadPoolExecutor": "aiointerpreters.executors.interpthread",
     "Interrupted": "aiointerpreters._core",
@@ -45,6 +51,8 @@ _PLACES = {
     "RunnerError": "aiointerpreters._errors",
     "SendError": "aiointerpreters._errors",
     "Shareable": "aiointerpreters.types",
+    "Stats": "aiointerpreters._stats",
+    "Times": "aiointerpreters._stats",
     "broadcast": "aiointerpreters._core",
     "interpreter": "aiointerpreters._core",
 }

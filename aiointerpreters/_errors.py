@@ -7,9 +7,20 @@ importing `pickle` costs in a fresh interpreter.
 
 from _pickle import PicklingError
 
-__all__ = ("InterpreterError", "RemoteTraceback", "RunnerError", "SendError")
+__all__ = ("DeadlockError", "InterpreterError", "RemoteTraceback", "RunnerError", "SendError")
 
 _PUBLIC_PLACE = "aiointerpreters"  # where people import these from
+
+
+class DeadlockError(RuntimeError):
+    """A wait within a task that could never end, so that it was not begun.
+
+    Every worker of the executor waits, in a task, for other tasks of it (or to submit one, where
+    `max_pending` leaves no room), and so would this one. More workers (`max_workers`), or a time
+    limit for the wait, avoid it.
+    """
+
+    __module__ = _PUBLIC_PLACE
 
 
 class InterpreterError(Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from aiointerpreters._core import executor_types, interpreter
 
 __all__ = ("InterpreterThreadPoolExecutor", "interpreter")
@@ -12,15 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
     from contextvars import ContextVar
-    from types import ModuleType, TracebackType
-    from typing import Any
+    from types import FrameType, ModuleType, TracebackType
+    from typing import Any, Literal, TextIO
 
+    from aiointerpreters._dump import Worker
+    from aiointerpreters._limits import Bell, Turn
     from aiointerpreters._prestart import Prestart
+    from aiointerpreters._stats import Stats
 
     class _Executor(ThreadPoolExecutor):
         # What aiointerpreters._core makes of it.
         _max_workers: int
         _max_interpreters: int
+
+        _thread_name_prefix: str
 
         def __init__(
             self,
@@ -30,11 +37,20 @@ if TYPE_CHECKING:
             grace: float | None,
             argument_cache_bytes: int,
             context_vars: tuple[ContextVar[Any], ...],
+            limit: tuple[int, bool, float | None] = ...,
             **kwargs: Any,
         ) -> None: ...
         def shutdown(
             self, wait: bool = True, *, cancel_futures: bool = False, interrupt: bool = False
         ) -> None: ...
+        def _begin_turn(self, bell: int, /) -> Turn: ...
+        def _submit_turn[**P, R](
+            self, turn: Turn, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+        ) -> Future[R]: ...
+        def _totals(self) -> tuple[Any, ...]: ...
+        def _waiting(self) -> int: ...
+        def _frames(self) -> dict[int, FrameType]: ...
+        def _workers(self, seconds: float, /) -> list[Worker]: ...
         def _prestart(
             self,
             interpreters: int,
@@ -101,14 +117,25 @@ class InterpreterThreadPoolExecutor(_Executor):
             must be found in a module. All other variables have their defaults in an interpreter,
             or what `initializer` set there. See also `context_vars` of `interpreter`.
 
+        max_pending: The most tasks that are accepted and have not started. Default: no limit.
+            With it, `map` reads its iterables as tasks start, and not ahead of them.
+        when_full: What `submit` does when so many are pending: "block" waits for room, as others
+            before it do, in order; "raise" raises `queue.Full`. In the thread of a running event
+            loop it never waits, but raises; `submit_async` is for there.
+        pending_timeout: Seconds that "block" waits for room before it raises `queue.Full`.
+            Default: no limit.
+
     Raises:
-        ValueError: `max_workers` or `max_interpreters` is not positive, `grace` or
-            `argument_cache_bytes` is negative, an item of `preload` is no name that an
+        ValueError: `max_workers`, `max_interpreters` or `max_pending` is not positive, `grace`,
+            `argument_cache_bytes` or `pending_timeout` is negative, the last is given with "raise",
+            `when_full` is neither "block" nor "raise", an item of `preload` is no name that an
             interpreter could import, or one of `context_vars` is found in no module that an
             interpreter could import, and not in `__main__`.
-        TypeError: `initializer` cannot be called, `grace` is no number, `argument_cache_bytes` is
-            no int, `preload` is no iterable of names and modules, or `context_vars` none of context
-            variables.
+        TypeError: `initializer` cannot be called, `preload` is no iterable of names and modules,
+            `context_vars` none of context variables, or an option has another type than these.
+
+    A task that waits for another one of the same executor (`result`, `exception`, the results of
+    `map`) gets a `DeadlockError` if all workers there may be would wait so.
 
     A task's future ends with what the function raised, whose `__cause__`, for a tagged one, is a
     `RemoteTraceback` that shows the worker's traceback; or with `SendError`, if the function, an
@@ -131,6 +158,9 @@ class InterpreterThreadPoolExecutor(_Executor):
         grace: float | None = 5.0,
         argument_cache_bytes: int = 64 * 2**20,
         context_vars: Iterable[ContextVar[Any]] = (),
+        max_pending: int | None = None,
+        when_full: Literal["block", "raise"] = "block",
+        pending_timeout: float | None = None,
     ) -> None:
         names: tuple[str, ...] = ()
         if preload != ():
@@ -142,6 +172,13 @@ class InterpreterThreadPoolExecutor(_Executor):
             from aiointerpreters._context import checked
 
             variables = checked(context_vars, True)
+        limit: tuple[int, bool, float | None] = (0, False, None)
+        if max_pending is not None or when_full != "block" or pending_timeout is not None:
+            from aiointerpreters._limits import options
+
+            limit = options(max_pending, when_full, pending_timeout)
+        self._max_pending = limit[0]
+        self._bells: dict[asyncio.AbstractEventLoop, Bell] = {}
         super().__init__(
             max_workers,
             thread_name_prefix,
@@ -152,6 +189,7 @@ class InterpreterThreadPoolExecutor(_Executor):
             grace=grace,
             argument_cache_bytes=argument_cache_bytes,
             context_vars=variables,
+            limit=limit,
         )
 
     def __exit__(
@@ -164,6 +202,84 @@ class InterpreterThreadPoolExecutor(_Executor):
             self.shutdown(wait=True, interrupt=True)
         else:
             self.shutdown(wait=True)
+
+    async def submit_async[**P, R](
+        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[R]:
+        """Schedule `fn(*args, **kwargs)` as soon as there is room among the pending tasks.
+
+        Waits without holding up the event loop, in one queue with those who wait in `submit`, in
+        whatever thread or loop. Cancelling it gives up the place in that queue; `asyncio.timeout`
+        limits the wait (`when_full` and `pending_timeout` do not matter here). The arguments are
+        sent when the turn has come.
+
+        Args:
+            fn: A callable, tagged or not.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            The accepted task's `concurrent.futures.Future`: `await asyncio.wrap_future(future)`
+            gives its result.
+
+        Raises:
+            RuntimeError: The executor, or Python, is shutting down, also while this waits; or this
+                is a worker's interpreter.
+            BrokenThreadPool: An initializer or a preload has failed, also while this waits.
+        """
+        if self._max_pending == 0:
+            return self.submit(fn, *args, **kwargs)
+        import asyncio
+
+        from aiointerpreters._limits import Bell
+
+        loop = asyncio.get_running_loop()
+        bell = self._bells.get(loop)
+        if bell is None:
+            bell = self._bells[loop] = Bell(loop)
+        try:
+            return await bell.take_turn(
+                self._begin_turn, lambda turn: self._submit_turn(turn, fn, *args, **kwargs)
+            )
+        finally:
+            if bell.is_silent():
+                self._bells.pop(loop, None)
+
+    def stats(self) -> Stats:
+        """The figures of this executor: tasks, workers, bytes and times.
+
+        Returns:
+            A frozen dataclass, `aiointerpreters.Stats`. Counting is always on.
+        """
+        from aiointerpreters._stats import Stats
+
+        return Stats._of(self._totals())
+
+    def dump(self, file: TextIO | None = None) -> None:
+        """Write what each worker is doing, with the Python stack of each task that runs.
+
+        A tagged task is stopped for a moment to look at its stack. One that is in C code which
+        keeps the GIL of its interpreter cannot be: after 0.2 seconds it is written without its
+        stack.
+
+        Args:
+            file: Where to, a text file. Default: `sys.stderr`.
+        """
+        import threading
+
+        from aiointerpreters._dump import describe
+
+        text = describe(
+            self._thread_name_prefix,
+            self.stats(),
+            threading.enumerate(),
+            self._frames(),
+            lambda: self._workers(0.2),
+        )
+        file = sys.stderr if file is None else file
+        if file is not None:
+            file.write(text)
+            file.flush()
 
     def prestart(self, interpreters: int | None = None, threads: int | None = None) -> Prestart:
         """Make interpreters and start threads now, so that the first task finds them ready.
@@ -216,8 +332,10 @@ class InterpreterThreadPoolExecutor(_Executor):
             chunksize: Ignored, as in `ThreadPoolExecutor`.
             buffersize: The most tasks that are submitted and not yet yielded; the iterables are
                 read as results are taken. Default: they are read, and everything is submitted,
-                before this returns. (On 3.13 not for a class with a `submit` of its own, for
-                which this is the `map` of the standard library.)
+                before this returns; in an executor with `max_pending`, that number and
+                `max_workers` together. There fewer are submitted when others leave no room for
+                more, and `when_full` counts only when none is. (On 3.13 not for a class with a
+                `submit` of its own, for which this is the `map` of the standard library.)
 
         Returns:
             An iterator of the results, in the order of the arguments. When it ends early (an
@@ -238,6 +356,8 @@ class InterpreterThreadPoolExecutor(_Executor):
             # Somebody else's submit() makes the futures.
             return super().map(fn, *iterables, timeout=timeout, **_given(buffersize=buffersize))
         seconds = None if timeout is None else timeout + 0.0
+        if self._max_pending and buffersize is None:
+            buffersize = self._max_pending + self._max_workers
         return self._map(fn, iterables, seconds, buffersize or 0)
 
     def set_as_event_loop_default(

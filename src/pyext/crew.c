@@ -2,6 +2,7 @@
 
 #include "../core/aside.h"
 #include "../core/awake.h"
+#include "../core/roster.h"
 #include "definition.h"
 #include "future.h"
 #include "prestart.h"
@@ -23,7 +24,7 @@ static struct {
 } registry;
 
 /* The crew that the calling thread works for. */
-static _Thread_local const struct crew *joined_crew;
+static _Thread_local struct crew *joined_crew;
 
 /* -- fork: all locks are held across it, the registry's first -- */
 
@@ -233,6 +234,12 @@ crew_clear(struct crew *crew)
 
 /* -- workers -- */
 
+struct crew *
+crew_joined(void)
+{
+    return joined_crew;
+}
+
 bool
 crew_is_joined(const struct crew *crew)
 {
@@ -240,7 +247,7 @@ crew_is_joined(const struct crew *crew)
 }
 
 void
-crew_set_joined(const struct crew *crew)
+crew_set_joined(struct crew *crew)
 {
     joined_crew = crew;
 }
@@ -328,6 +335,16 @@ end_pending(struct crew *crew, void (*end)(struct crew *crew, struct task *task)
     }
 }
 
+/* Without a worker. */
+static void
+count_ended(struct crew *crew, const struct task *task, enum stats_event event)
+{
+    if (task->job.wants == 0) {
+        bool cancelled = fstate_get(&task->state) == FSTATE_CANCELLED;
+        roster_count(&crew->pool, cancelled ? STATS_CANCELLED : event);
+    }
+}
+
 /* `error`: stolen; when it is NULL, what making it has raised takes its place. */
 static void
 fail(struct crew *crew, struct task *task, PyObject *error)
@@ -335,6 +352,7 @@ fail(struct crew *crew, struct task *task, PyObject *error)
     if (error == NULL) {
         error = PyErr_GetRaisedException();
     }
+    count_ended(crew, task, STATS_FAILED);
     future_fail(crew->state, task, error);
     Py_DECREF(error);
 }
@@ -575,6 +593,7 @@ crew_forget_repeats(struct crew *crew)
 static void
 cancel(struct crew *crew, struct task *task)
 {
+    count_ended(crew, task, STATS_CANCELLED);
     future_cancel_pending(crew->state, task);
 }
 

@@ -28,8 +28,15 @@ struct interp_initializer {
 
 struct task;
 
+/* What a call that finds no room among the pending tasks does (limit); constant. */
+struct limit {
+    bool raises;      /* at once */
+    int64_t patience; /* nanoseconds that it waits else; OS_FOREVER */
+};
+
 struct crew {
     struct pool pool;
+    struct limit limit;
     struct combiner told; /* tasks that have ended and must be told, together */
     atomic_uint refs;
     struct list node;         /* in the registry; its lock */
@@ -126,10 +133,12 @@ struct start {
 extern PyMethodDef worker_main_def;
 extern const char crew_start_name[];
 
+/* Whose worker the calling thread is, or NULL; any thread, attached or not. */
+struct crew *crew_joined(void);
 /* Whether the calling thread is a worker of this crew. */
 bool crew_is_joined(const struct crew *crew);
 /* For worker_main(): the calling thread is a worker of `crew` (NULL: not any more). */
-void crew_set_joined(const struct crew *crew);
+void crew_set_joined(struct crew *crew);
 
 /* What the garbage collector may see and clear: nothing while a worker or a queue holds the crew. */
 int crew_traverse(struct crew *crew, visitproc visit, void *arg);

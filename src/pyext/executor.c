@@ -1,8 +1,11 @@
 #include "executor.h"
 
 #include "crew.h"
+#include "limit.h"
 #include "map.h"
 #include "prestart.h"
+#include "report.h"
+#include "stack.h"
 #include "submit.h"
 #include "workqueue.h"
 
@@ -171,17 +174,24 @@ abandon_crew(ExecutorData *data)
 static int
 executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"max_workers", "thread_name_prefix",   "initializer",
-                            "initargs",    "max_interpreters",     "preload",
-                            "grace",       "argument_cache_bytes", "context_vars",
+    static char *names[] = {"max_workers",
+                            "thread_name_prefix",
+                            "initializer",
+                            "initargs",
+                            "max_interpreters",
+                            "preload",
+                            "grace",
+                            "argument_cache_bytes",
+                            "context_vars",
+                            "limit",
                             NULL};
     PyObject *max_workers = Py_None, *prefix = NULL, *initializer = Py_None, *initargs = NULL,
              *max_interpreters = Py_None, *preload = NULL, *seconds = NULL, *cache_bytes = NULL,
-             *context_vars = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOO$OO!OOO!:InterpreterThreadPoolExecutor",
-                                     names, &max_workers, &prefix, &initializer, &initargs,
-                                     &max_interpreters, &PyTuple_Type, &preload, &seconds,
-                                     &cache_bytes, &PyTuple_Type, &context_vars)) {
+             *context_vars = NULL, *limit = NULL;
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "|OOOO$OO!OOO!O!:InterpreterThreadPoolExecutor", names, &max_workers,
+            &prefix, &initializer, &initargs, &max_interpreters, &PyTuple_Type, &preload, &seconds,
+            &cache_bytes, &PyTuple_Type, &context_vars, &PyTuple_Type, &limit)) {
         return -1;
     }
     int64_t grace;
@@ -217,6 +227,10 @@ executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
     crew->repeats = cache_limit > 0 ? repeats_new(cache_limit) : NULL; /* without memory: none */
     if (context_vars != NULL && PyTuple_GET_SIZE(context_vars) > 0) {
         crew->context_vars = Py_NewRef(context_vars);
+    }
+    if (limit != NULL && limit_set(crew, limit) < 0) {
+        crew_drop(crew);
+        return -1;
     }
     abandon_crew(data_of(self));
     data_of(self)->crew = crew;
@@ -269,9 +283,79 @@ executor_submit(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObjec
         return NULL;
     }
     crew_hold(crew); /* encoding the arguments may run anything */
-    PyObject *future = submit(crew->state, crew, args[0], args + 1, (size_t)nargs - 1, keywords);
+    PyObject *future =
+        submit(crew->state, crew, args[0], args + 1, (size_t)nargs - 1, keywords, NULL);
     crew_drop(crew);
     return future;
+}
+
+/* _begin_turn(bell): one who waits for room, in an event loop. */
+static PyObject *
+executor_begin_turn(PyObject *self, PyObject *bell)
+{
+    struct crew *crew = executor_crew(self);
+    int descriptor = crew == NULL ? -1 : PyLong_AsInt(bell);
+    return crew == NULL || PyErr_Occurred() ? NULL : limit_new_turn(crew->state, crew, descriptor);
+}
+
+/* _submit_turn(turn, fn, *args, **kwargs): submit() when it is this one's turn. */
+static PyObject *
+executor_submit_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
+{
+    struct crew *crew = executor_crew(self);
+    if (crew == NULL) {
+        return NULL;
+    }
+    if (nargs < 2) {
+        PyErr_SetString(PyExc_TypeError, "_submit_turn(turn, fn, *args, **kwargs)");
+        return NULL;
+    }
+    struct turn *turn = limit_turn(crew->state, args[0]);
+    if (turn == NULL) {
+        return NULL;
+    }
+    crew_hold(crew); /* encoding the arguments may run anything */
+    PyObject *future =
+        submit(crew->state, crew, args[1], args + 2, (size_t)nargs - 2, keywords, turn);
+    crew_drop(crew);
+    return future;
+}
+
+/* How many wait for room, in whatever way. */
+static PyObject *
+executor_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct crew *crew = executor_crew(self);
+    return crew == NULL ? NULL : PyLong_FromSize_t(turns_waiting(&crew->pool));
+}
+
+static PyObject *
+executor_totals(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct crew *crew = executor_crew(self);
+    return crew == NULL ? NULL : report_totals(crew);
+}
+
+/* _frames(): stack.h. */
+static PyObject *
+executor_frames(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    return stack_current_frames();
+}
+
+/* _workers(seconds): report.h. */
+static PyObject *
+executor_workers(PyObject *self, PyObject *seconds)
+{
+    struct crew *crew = executor_crew(self);
+    double patience = crew == NULL ? 0 : PyFloat_AsDouble(seconds);
+    if (crew == NULL || PyErr_Occurred()) {
+        return NULL;
+    }
+    crew_hold(crew); /* it is waited, detached */
+    PyObject *workers = report_workers(crew, (int64_t)(patience * 1e9));
+    crew_drop(crew);
+    return workers;
 }
 
 /* _map(fn, iterables, timeout, ahead): map() with its arguments checked; ahead 0 is all. */
@@ -506,7 +590,14 @@ PyDoc_STRVAR(
     "ThreadPoolExecutor. A value that cannot be sent to an interpreter ends the future with a\n"
     "SendError.\n"
     "\n"
+    "With max_pending tasks pending, submit() waits or raises, as when_full says; in the thread of "
+    "a\n"
+    "running event loop, which must not wait, it raises: see submit_async().\n"
+    "\n"
     "Raises:\n"
+    "    queue.Full: There is no room among the pending tasks, or none within pending_timeout.\n"
+    "    DeadlockError: This is a task of the executor, there is no room, and no other of its\n"
+    "        workers could make any.\n"
     "    RuntimeError: The executor, or Python, is shutting down; or this is a worker's "
     "interpreter.\n"
     "    BrokenThreadPool: An initializer has failed.");
@@ -533,6 +624,13 @@ static PyMethodDef executor_methods[] = {
     {"submit", (PyCFunction)(void (*)(void))executor_submit, METH_FASTCALL | METH_KEYWORDS,
      submit_doc},
     {"_map", (PyCFunction)(void (*)(void))executor_map, METH_FASTCALL, NULL},
+    {"_begin_turn", executor_begin_turn, METH_O, NULL},
+    {"_submit_turn", (PyCFunction)(void (*)(void))executor_submit_turn,
+     METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"_waiting", executor_waiting, METH_NOARGS, NULL},
+    {"_totals", executor_totals, METH_NOARGS, NULL},
+    {"_frames", executor_frames, METH_NOARGS, NULL},
+    {"_workers", executor_workers, METH_O, NULL},
     {"_prestart", executor_prestart, METH_VARARGS,
      PyDoc_STR("The part of prestart() that is written in C (private): prestart.h.")},
     {"shutdown", (PyCFunction)(void (*)(void))executor_shutdown, METH_VARARGS | METH_KEYWORDS,

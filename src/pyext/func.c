@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Those that nobody refers to: pushed by anybody, all taken at once by func_collect(). */
+static _Atomic(struct func *) dead;
+
 /* One block holds the struct and the bytes that it points to. */
 static struct func *
 allocate(size_t extra, char **room)
@@ -80,8 +83,26 @@ void
 func_drop(struct func *func)
 {
     if (atomic_fetch_sub_explicit(&func->refs, 1, memory_order_acq_rel) == 1) {
+        func->next_dead = atomic_load_explicit(&dead, memory_order_relaxed);
+        /* Pairs with the acquire in func_collect(). */
+        while (!atomic_compare_exchange_weak_explicit(&dead, &func->next_dead, func,
+                                                      memory_order_release, memory_order_relaxed)) {
+        }
+    }
+}
+
+void
+func_collect(void)
+{
+    if (atomic_load_explicit(&dead, memory_order_relaxed) == NULL) {
+        return;
+    }
+    struct func *func = atomic_exchange_explicit(&dead, NULL, memory_order_acquire);
+    while (func != NULL) {
+        struct func *next = func->next_dead;
         free(func->parcels);
         free(func);
+        func = next;
     }
 }
 

@@ -4,6 +4,10 @@
  * `owners` by those through whom a further task can still come (definitions, pending tasks). A
  * worker's cache holds a reference without owning; once no owner is left, none can come back, and
  * the cache may forget it. So an address never stands for two functions while a cache knows it.
+ *
+ * Memory that nobody refers to any more is freed by func_collect(), under the GIL of the interpreter that
+ * submits: so who holds that GIL may read a func whose address he finds where its task keeps it, while
+ * the task goes on in another thread.
  */
 #ifndef AIOINTERP_FUNC_H
 #define AIOINTERP_FUNC_H
@@ -26,6 +30,7 @@ struct func {
     struct parcel *
         *parcels; /* by value: what the payload finds beside it; owned while it has owners */
     size_t parcel_count;
+    struct func *next_dead; /* guarded by the list of the dead */
 };
 
 /* Copies what it is given. One owner, the caller. NULL: out of memory. */
@@ -40,6 +45,8 @@ void func_disown(struct func *func);
 /* For caches. */
 void func_hold(struct func *func);
 void func_drop(struct func *func);
+/* Frees those that nobody refers to. Attached to the interpreter that submits. */
+void func_collect(void);
 bool func_has_owners(const struct func *func);
 
 #endif

@@ -1,5 +1,6 @@
 /* Being observed, and telling those who observe. */
 #include "future_data.h"
+#include "limit.h"
 #include "stopping.h"
 
 bool
@@ -276,6 +277,18 @@ future_fail(struct state *state, struct task *task, PyObject *exception)
     }
 }
 
+/* A cancelled task that no worker will come across: tells who is left to be told, as that one would. */
+static void
+drop_withdrawn(struct task *task)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    if (!fstate_notify_quietly(&task->state)) {
+        future_tell_cancelled(task);
+    }
+    task_drop(task);
+    PyErr_SetRaisedException(error);
+}
+
 int
 future_try_cancel(struct state *state, PyObject *self)
 {
@@ -295,8 +308,13 @@ future_try_cancel(struct state *state, PyObject *self)
         return result < 0 ? -1 : 1;
     }
     if (done) {
-        task_clear_call(data->task); /* runs destructors, so not under the condition */
-        return future_invoke_done_callbacks(state, self, false) < 0 ? -1 : 1;
+        bool withdrawn = limit_withdraw(task);
+        task_clear_call(task); /* runs destructors, so not under the condition */
+        int called = future_invoke_done_callbacks(state, self, false);
+        if (withdrawn) {
+            drop_withdrawn(task);
+        }
+        return called < 0 ? -1 : 1;
     }
     unsigned now = fstate_get(&data->task->state);
     return now == FSTATE_CANCELLED || now == FSTATE_CANCELLED_AND_NOTIFIED;

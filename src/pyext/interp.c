@@ -131,9 +131,33 @@ interp_leave(struct interp *interp, bool at_home)
 }
 
 void
+interp_pin(struct interp *interp)
+{
+    atomic_fetch_add_explicit(&interp->pins, 1, memory_order_relaxed); /* the lock orders it */
+}
+
+void
+interp_unpin(struct interp *interp)
+{
+    /* Pairs with the acquire in await_pins(). After it, only the word's address is used. */
+    atomic_fetch_sub_explicit(&interp->pins, 1, memory_order_release);
+    os_word_wake_all(&interp->pins);
+}
+
+static void
+await_pins(struct interp *interp)
+{
+    unsigned pins;
+    while ((pins = atomic_load_explicit(&interp->pins, memory_order_acquire)) > 0) {
+        os_word_wait(&interp->pins, pins, OS_FOREVER);
+    }
+}
+
+void
 interp_end(struct interp *interp)
 {
     stopping_pass();
+    await_pins(interp);
     PyEval_RestoreThread(interp->home);
     struct callables *callables = interp->state->callables;
     interp->state->callables = NULL;

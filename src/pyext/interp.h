@@ -19,6 +19,7 @@ struct interp {
     bool failed;                /* its initializer has; no task may run in it */
     struct condemned condemned; /* of its home, when it must not be used any more */
     unsigned home_version;      /* home; attached only */
+    atomic_uint pins;           /* it must not end meanwhile; parked on by interp_end() */
 };
 
 /* Call it detached; the caller is attached to the new interpreter afterwards, and its home. NULL:
@@ -31,8 +32,16 @@ bool interp_enter(struct interp *interp, bool at_home);
 /* Detaches. A guest's thread state is deleted. */
 void interp_leave(struct interp *interp, bool at_home);
 
-/* Call it at home, detached; the struct is freed. */
+/* Call it at home, detached, when it can be found in no slot any more; waits until it is not pinned. The struct is
+ * freed. */
 void interp_end(struct interp *interp);
+
+/* -- a pin: somebody looks at the interpreter from outside, and it must not end meanwhile -- */
+
+/* Under the lock of a pool that has it in a slot, which a worker holds who is at a task there. */
+void interp_pin(struct interp *interp);
+/* Any thread, attached to another interpreter or to none; the struct may be gone afterwards. */
+void interp_unpin(struct interp *interp);
 
 /* Where the extension module's file is; from the main interpreter, once. -1 with an exception. */
 int interp_note_module_file(PyObject *module);

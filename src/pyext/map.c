@@ -2,6 +2,7 @@
 
 #include "executor.h"
 #include "lending.h"
+#include "limit.h"
 #include "outcome.h"
 #include "stopping.h"
 #include "submit.h"
@@ -23,6 +24,11 @@ typedef struct {
     PyObject *function;
     PyObject *context;  /* of submit_context(); NULL: none */
     PyObject *executor; /* weak reference: the iterator must not keep it alive */
+
+    size_t
+        ahead; /* with a limit on pending tasks: so many calls are made before their results are asked
+                     for, if there is room; else 0 */
+    bool held; /* the last task has found no room, and is not queued yet */
 
     bool started; /* has been asked for a result */
     bool running; /* a thread is in the middle of it */
@@ -158,6 +164,10 @@ static void
 cancel(struct task *task)
 {
     if (fstate_cancel(&task->state)) {
+        if (limit_withdraw(task)) {
+            fstate_notify_quietly(&task->state);
+            task_drop(task);
+        }
         task_clear_call(task);
     }
     else if (task_can_be_stopped(task) && fstate_cancel_running(&task->state)) {
@@ -182,6 +192,7 @@ end(MapObject *self)
     }
     PyMem_Free(self->tasks);
     self->tasks = NULL;
+    self->held = false;
     self->first = self->count = self->capacity = 0;
 }
 
@@ -234,6 +245,10 @@ submit_some(MapObject *self, struct batch *batch, PyObject *iterators, size_t mo
             result = -1;
         }
         arguments_drop(&arguments);
+        if (result == 1 && batch->full) {
+            self->held = true;
+            break;
+        }
     }
     arguments_free(&arguments);
     return result;
@@ -262,6 +277,54 @@ submit_ahead(MapObject *self, struct crew *crew, size_t most, bool plain)
     return result;
 }
 
+/* -- when there is no room for more -- */
+
+/* Queues the task that is held, waiting if nothing else is left to wait for. 1: it is queued; 0: there is
+ * no room yet; -1 with an exception. */
+static int
+queue_held(MapObject *self, struct crew *crew)
+{
+    struct task *task = self->tasks[self->count - 1];
+    bool alone = self->count - self->first == 1;
+    int queued = alone ? (submit_queue(crew->state, crew, task, NULL, self->deadline) < 0 ? -1 : 1)
+                       : submit_queue_if_room(crew->state, crew, task);
+    self->held = queued == 0;
+    return queued;
+}
+
+/* Nobody will ever queue it. */
+static void
+drop_held(MapObject *self)
+{
+    if (self->held) {
+        self->held = false;
+        cancel(self->tasks[--self->count]);
+    }
+}
+
+/* Makes as many calls as `ahead` and find room. */
+static int
+submit_to_limit(MapObject *self, struct crew *crew, size_t ahead, bool plain)
+{
+    size_t waiting = self->count - self->first;
+    int result = 1;
+    if (waiting < ahead && !self->held && self->iterators != NULL) {
+        result = submit_ahead(self, crew, ahead - waiting, plain);
+    }
+    if (result >= 0 && self->held && self->count - self->first == 1) {
+        result = queue_held(self, crew); /* so the first one decides what becomes of the call */
+    }
+    return result;
+}
+
+static int
+refill_to_limit(MapObject *self, struct crew *crew)
+{
+    int result = self->held ? queue_held(self, crew) : 1;
+    return result > 0 ? submit_to_limit(self, crew, self->ahead + 1, false)
+                      : result; /* one is about to be taken */
+}
+
 /* -- taking results -- */
 
 /* Submits one more call, if the executor is still there and has one to make. */
@@ -270,10 +333,13 @@ refill(MapObject *self)
 {
     PyObject *executor = NULL;
     if (self->executor == NULL || PyWeakref_GetRef(self->executor, &executor) <= 0) {
+        drop_held(self);
         return PyErr_Occurred() ? -1 : 0;
     }
     struct crew *crew = executor_crew(executor);
-    int result = crew == NULL ? -1 : submit_ahead(self, crew, 1, false);
+    int result = crew == NULL      ? -1
+                 : self->ahead > 0 ? refill_to_limit(self, crew)
+                                   : submit_ahead(self, crew, 1, false);
     Py_DECREF(executor);
     return result < 0 ? -1 : 0;
 }
@@ -345,7 +411,7 @@ map_next(PyObject *op)
     }
     PyObject *value = NULL;
     self->started = true;
-    if (self->first < self->count && refill(self) == 0) {
+    if (self->first < self->count && refill(self) == 0 && self->first < self->count) {
         struct task *task = self->tasks[self->first++];
         value = take(self, state_of_type(Py_TYPE(op)), task);
         cancel(task); /* if it has not ended, in time */
@@ -421,6 +487,13 @@ iterators_of(PyObject *iterables)
     return iterators;
 }
 
+static int
+begin(MapObject *self, struct crew *crew, size_t ahead, bool plain)
+{
+    return self->ahead > 0 ? submit_to_limit(self, crew, ahead, plain)
+                           : submit_ahead(self, crew, ahead > 0 ? ahead : SIZE_MAX, plain);
+}
+
 PyObject *
 map_new(struct state *state, PyObject *executor, struct crew *crew, PyObject *function,
         PyObject *iterables, PyObject *timeout, size_t ahead)
@@ -439,10 +512,10 @@ map_new(struct state *state, PyObject *executor, struct crew *crew, PyObject *fu
     if (ahead > 0) {
         self->executor = PyWeakref_NewRef(executor, NULL);
     }
+    self->ahead = limit_is_set(crew) ? ahead : 0;
     if (self->iterators == NULL || submit_context(state, crew, function, &self->context) < 0 ||
         (ahead > 0 && self->executor == NULL) ||
-        submit_ahead(self, crew, ahead > 0 ? ahead : SIZE_MAX,
-                     are_plain_iterators(self->iterators, iterables)) < 0) {
+        begin(self, crew, ahead, are_plain_iterators(self->iterators, iterables)) < 0) {
         Py_DECREF(self);
         return NULL;
     }

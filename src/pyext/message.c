@@ -84,6 +84,16 @@ message_free(struct message *message)
     wire_buffer_free(&message->bytes);
 }
 
+size_t
+message_size(const struct message *message)
+{
+    size_t size = message->bytes.size;
+    for (size_t i = 0; i < message->view_count; i++) {
+        size += (size_t)message->views[i]->size;
+    }
+    return size;
+}
+
 ptrdiff_t
 message_add_view(struct message *message, struct view *view)
 {

@@ -57,6 +57,8 @@ void message_init(struct message *message);
 /* Empties it for reuse, giving back views and keeping memory. */
 void message_reset(struct message *message);
 void message_free(struct message *message);
+/* What it carries, in bytes: its own, and the memory that is lent beside them. */
+size_t message_size(const struct message *message);
 /* Takes the view over, also on failure. Gives its position, or -1: out of memory. */
 ptrdiff_t message_add_view(struct message *message, struct view *view);
 

@@ -14,6 +14,7 @@
 #include "interp.h"
 #include "kept.h"
 #include "lending.h"
+#include "limit.h"
 #include "map.h"
 #include "parcel.h"
 #include "stopping.h"
@@ -133,7 +134,8 @@ make_executor_types(struct state *state)
 {
     if (import_functools(state) < 0 || definition_register_types(state) < 0 ||
         workqueue_register_types(state) < 0 || future_register_types(state) < 0 ||
-        map_register_types(state) < 0 || executor_register_types(state) < 0) {
+        map_register_types(state) < 0 || limit_register_types(state) < 0 ||
+        executor_register_types(state) < 0) {
         return -1;
     }
     if (!state->is_main) {
@@ -197,6 +199,7 @@ module_exec(PyObject *module)
     DO(state->executor_type);                                           \
     DO(state->work_queue_type);                                         \
     DO(state->map_type);                                                \
+    DO(state->turn_type);                                               \
     DO(state->cancelled_error);                                         \
     DO(state->invalid_state_error);                                     \
     DO(state->broken_pool);                                             \

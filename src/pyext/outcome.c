@@ -2,6 +2,7 @@
 
 #include "../core/awake.h"
 #include "crew.h"
+#include "nesting.h"
 #include "transport.h"
 
 #include <math.h>
@@ -134,11 +135,16 @@ outcome_await(struct task *task, int64_t deadline)
                         "call will not end here");
         return -1;
     }
+    struct nested_wait nested;
+    if (nesting_enter(&nested, task->crew, task, NULL, deadline) < 0) {
+        return -1;
+    }
     int64_t now = os_now_ns();
     int result = should_nap(now, deadline) ? nap(task, now + NAP) : 0;
     if (result == 0) {
         result = park(task, deadline);
     }
+    nesting_leave(&nested);
     if (result >= 0) {
         note_end_of_wait();
     }

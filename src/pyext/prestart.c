@@ -18,7 +18,8 @@ submit_maker(struct state *state, struct crew *crew, unsigned wants, PyObject *f
     if (future == NULL) {
         return -1;
     }
-    int result = submit_queue(state, crew, task) < 0 ? -1 : PyList_Append(futures, future);
+    int result =
+        submit_queue(state, crew, task, NULL, OS_FOREVER) < 0 ? -1 : PyList_Append(futures, future);
     Py_DECREF(future);
     return result;
 }

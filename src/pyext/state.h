@@ -49,6 +49,7 @@ struct state {
     PyTypeObject *executor_type;
     PyTypeObject *work_queue_type;
     PyTypeObject *map_type;
+    PyTypeObject *turn_type;
     PyObject *future_names[5]; /* 'PENDING' … as concurrent.futures spells them, by fstate */
     PyObject *cancelled_error; /* concurrent.futures.CancelledError */
     PyObject *invalid_state_error;

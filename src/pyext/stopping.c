@@ -1,6 +1,7 @@
 #include "stopping.h"
 
 #include "../core/aside.h"
+#include "../core/roster.h"
 #include "future.h"
 #include "interp.h"
 #include "worker.h"
@@ -54,6 +55,8 @@ set_aside(struct watched *watched)
     if (task != NULL) {
         task_hold(task);
     }
+    roster_count(&crew->pool, STATS_SET_ASIDE);
+    roster_count(&crew->pool, STATS_INTERRUPTED);
     *aside = (struct aside){.crew = crew, .task = task, .thread = worker->thread};
     aside->starts = pool_set_aside(&crew->pool, &worker->base, &worker->entered->condemned);
     return aside;

@@ -1,12 +1,13 @@
 #include "submit.h"
 
+#include "../core/roster.h"
 #include "broadcast.h"
 #include "context.h"
 #include "definition.h"
 #include "future.h"
 #include "home.h"
 #include "lending.h"
-#include "outcome.h"
+#include "limit.h"
 #include "tag.h"
 #include "task.h"
 #include "transport.h"
@@ -279,80 +280,6 @@ error:
     return -1;
 }
 
-/* -- queueing -- */
-
-int
-submit_check_open(struct state *state, struct crew *crew)
-{
-    if (crew->broken != NULL) {
-        crew_raise_broken(crew);
-    }
-    else if (crew->shutdown) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
-    }
-    else if (crew_is_exiting()) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "cannot schedule new futures after interpreter shutdown");
-    }
-    else if (!state->is_main) {
-        PyErr_SetString(
-            PyExc_RuntimeError,
-            "an InterpreterThreadPoolExecutor takes tasks in the main interpreter only; "
-            "this is one of its workers' interpreters");
-    }
-    else {
-        return 0;
-    }
-    return -1;
-}
-
-/* No task could be queued. */
-static void
-raise_closed(struct state *state, struct crew *crew)
-{
-    if (submit_check_open(state, crew) == 0) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
-    }
-}
-
-/* All of them; the first error of one that nobody makes up for is raised at the end. */
-static int
-start_workers(struct crew *crew, int count)
-{
-    PyObject *error = NULL;
-    for (; count > 0; count--) {
-        if (crew_start_worker(crew) < 0) {
-            PyObject *raised = PyErr_GetRaisedException();
-            if (error == NULL) {
-                error = raised;
-            }
-            else {
-                Py_DECREF(raised);
-            }
-        }
-    }
-    PyErr_SetRaisedException(error);
-    return error == NULL ? 0 : -1;
-}
-
-int
-submit_queue(struct state *state, struct crew *crew, struct task *task)
-{
-    struct pool *pool = &crew->pool;
-    bool near = outcome_is_awaited_at_once(task);
-    task_hold(task);
-    switch ((near ? pool_submit_near : pool_submit)(pool, &task->job)) {
-    case POOL_QUEUED:
-        return 0;
-    case POOL_START_WORKER:
-        return crew_start_worker(crew);
-    default: /* closed since submit_check_open(): encoding may run Python code */
-        task_drop(task);
-        raise_closed(state, crew);
-        return -1;
-    }
-}
-
 /* -- making a task -- */
 
 static bool
@@ -408,6 +335,7 @@ make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_
             return NULL;
         }
         lending_collect(state);
+        func_collect();
         if (submit_prepare_interps(state, crew) < 0) {
             return NULL;
         }
@@ -425,6 +353,7 @@ make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_
         return NULL;
     }
     PyObject *error = PyErr_GetRaisedException();
+    roster_count(&crew->pool, STATS_FAILED);
     future_fail(state, task, error);
     Py_DECREF(error);
     return task;
@@ -553,7 +482,7 @@ make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *
 
 PyObject *
 submit(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
-       size_t count, PyObject *keywords)
+       size_t count, PyObject *keywords, struct turn *turn)
 {
     struct task *task = make_task(state, crew, function, values, count, keywords, NULL);
     if (task == NULL) {
@@ -561,7 +490,7 @@ submit(struct state *state, struct crew *crew, PyObject *function, PyObject *con
     }
     bool failed = fstate_is_done(&task->state);
     PyObject *future = future_new(state, task);
-    if (future != NULL && !failed && submit_queue(state, crew, task) < 0) {
+    if (future != NULL && !failed && submit_queue(state, crew, task, turn, OS_FOREVER) < 0) {
         Py_CLEAR(future);
     }
     return future;
@@ -603,10 +532,10 @@ batch_flush(struct batch *batch)
     int workers = pool_submit_all(&batch->crew->pool, &batch->jobs, count);
     if (workers < 0) {
         cancel_batch(batch);
-        raise_closed(batch->state, batch->crew);
+        submit_raise_closed(batch->state, batch->crew);
         return -1;
     }
-    return start_workers(batch->crew, workers);
+    return submit_start_workers(batch->crew, workers);
 }
 
 static bool
@@ -634,6 +563,19 @@ is_builtin(struct state *state, PyObject *value)
            broadcast_check(state, value);
 }
 
+/* In a crew with a limit nothing is queued together. */
+static struct task *
+add_if_room(struct batch *batch, struct task *task)
+{
+    int queued = submit_queue_if_room(batch->state, batch->crew, task);
+    batch->full = queued == 0;
+    if (queued < 0) {
+        task_drop(task);
+        return NULL;
+    }
+    return task;
+}
+
 struct task *
 batch_add(struct batch *batch, PyObject *const *values, size_t count)
 {
@@ -652,7 +594,11 @@ batch_add(struct batch *batch, PyObject *const *values, size_t count)
     if (fstate_is_done(&task->state)) {
         return task;
     }
+    if (limit_is_set(batch->crew)) {
+        return add_if_room(batch, task);
+    }
     task_hold(task);
+    task->crew = batch->crew;
     list_push_back(&batch->jobs, &task->job.node);
     batch->count++;
     if (batch->count >= batch->limit || is_large(task)) {

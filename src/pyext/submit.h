@@ -10,21 +10,31 @@
 #include "state.h"
 #include "task.h"
 
-/* A future, or NULL with an exception when the crew accepts nothing. */
+/* A future, or NULL with an exception when the crew does not accept the call. With a `turn` (or NULL) it
+ * need not wait for room. */
 PyObject *submit(struct state *state, struct crew *crew, PyObject *function,
-                 PyObject *const *values, size_t count, PyObject *keywords);
+                 PyObject *const *values, size_t count, PyObject *keywords, struct turn *turn);
 
 /* Whether the crew accepts work; -1 with the exception that says why not. */
 int submit_check_open(struct state *state, struct crew *crew);
 /* Before an interpreter is made: encodes the initializer for it, and notes what they take over. -1 with an
  * exception; the crew is broken when it is the initializer's. */
 int submit_prepare_interps(struct state *state, struct crew *crew);
-/* Queues a filled task, which it takes a reference to. -1 with an exception. */
-int submit_queue(struct state *state, struct crew *crew, struct task *task);
+/* Queues a filled task, which it takes a reference to; with a `turn`, or NULL. Where there is no room, it
+ * waits as long as the crew has it, and until `deadline` (of os_now_ns()). -1 with an exception. */
+int submit_queue(struct state *state, struct crew *crew, struct task *task, struct turn *turn,
+                 int64_t deadline);
+/* The same, but 0 when there is no room, and nothing was done; 1: it is queued. */
+int submit_queue_if_room(struct state *state, struct crew *crew, struct task *task);
 
 /* The context variables that calls of `function` take along, with their values at this moment:
  * *context, a new reference or NULL. -1 with an exception. */
 int submit_context(struct state *state, struct crew *crew, PyObject *function, PyObject **context);
+
+/* Raises what a crew that is closed answers. */
+void submit_raise_closed(struct state *state, struct crew *crew);
+/* Starts so many; the first error of one that nobody makes up for is raised at the end (-1). */
+int submit_start_workers(struct crew *crew, int count);
 
 /* Calls of one function, made one after another and queued a few at a time: the first at once, so that
  * a worker is on its way, then more and more together. Nobody can tell, because whatever is not queued
@@ -41,12 +51,14 @@ struct batch {
     PyObject *target;     /* borrowed: what the last call came to in the end */
     PyObject *definition; /* of `target`; NULL when Python has run since it was found */
     bool refused;         /* batch_flush() has failed within batch_add() */
+    bool full;            /* there was no room for the last call, whose task is not queued yet */
 };
 
 void batch_init(struct batch *batch, struct state *state, struct crew *crew, PyObject *function,
                 PyObject *context);
 /* A task that is sure to end, not to be read through a future but by whoever holds the reference that
- * this gives (task->wanted). NULL with an exception: no task was made. */
+ * this gives (task->wanted); but with batch->full, it has still to be queued, with submit_queue() or
+ * submit_queue_if_room(). NULL with an exception: no task was made. */
 struct task *batch_add(struct batch *batch, PyObject *const *values, size_t count);
 /* Queues what is not queued yet. -1 with an exception: it could not be, and has been cancelled. */
 int batch_flush(struct batch *batch);

@@ -27,6 +27,7 @@ task_new(bool tagged, unsigned generation)
     task->generation = generation;
     task->wanted = false;
     task->keeps_future = false;
+    task->crew = NULL;
     task->future = NULL;
     task->result = NULL;
     if (tagged) {

@@ -56,7 +56,10 @@ struct task {
     unsigned generation; /* constant: of forks, when it was made */
     bool wanted;         /* somebody without a future (map) holds the task to read its outcome */
     bool keeps_future;   /* `future` is a strong reference: somebody has to be told */
-    PyObject *future;    /* the future's object; borrowed unless kept, NULL once it is gone */
+    struct crew
+        *crew; /* whose workers will run it, from when it is queued, or NULL; borrowed: sure to
+                            be there while it is pending. With the submitter's GIL */
+    PyObject *future; /* the future's object; borrowed unless kept, NULL once it is gone */
     PyObject *result;
     union {
         struct plain_call plain; /* when !job.slotted; of a maker, empty */

@@ -8,6 +8,7 @@
 #include "worker.h"
 
 #include "../core/aside.h"
+#include "../core/roster.h"
 #include "broadcast.h"
 #include "execute.h"
 #include "future.h"
@@ -178,6 +179,9 @@ publish(struct worker_thread *worker, struct task *task)
 static struct job *
 skip(struct worker_thread *worker, struct task *task)
 {
+    if (task->job.wants == 0) {
+        stats_count(&worker->base.sheet, STATS_CANCELLED);
+    }
     if (!task->job.slotted) {
         go_main(worker); /* what it holds may be ours to drop */
     }
@@ -201,12 +205,21 @@ publish_raised(struct worker_thread *worker, struct task *task)
 
 /* -- running -- */
 
+/* Before anybody is told how a task has ended. */
+static void
+count_end(struct worker_thread *worker, struct task *task, enum stats_event event)
+{
+    roster_end(&worker->crew->pool, &worker->base, &task->job, event);
+}
+
 static struct job *
 run_plain(struct worker_thread *worker, struct task *task)
 {
     go_main(worker);
     struct plain_call *call = &task->plain;
+    roster_start(&worker->base, &task->job, STATS_PLAIN, call->function);
     PyObject *value = PyObject_Call(call->function, call->args, call->kwargs);
+    count_end(worker, task, value != NULL ? STATS_DONE : STATS_FAILED);
     if (value == NULL) {
         return publish_raised(worker, task);
     }
@@ -308,7 +321,8 @@ static struct job *
 come_back(struct worker_thread *worker, struct task *task)
 {
     struct interp *interp = worker->entered;
-    stopping_settle(task); /* waits until it is aside for good */
+    stopping_settle(task);           /* waits until it is aside for good */
+    stats_idle(&worker->base.sheet); /* who has set it aside has counted the task */
     worker->is_aside = true;
     go_nowhere(worker);
     task_drop(task);
@@ -334,6 +348,16 @@ refill(struct worker_thread *worker)
     return is_forked(worker) ? NULL : take(worker);
 }
 
+static void
+count_tagged(struct worker_thread *worker, struct task *task)
+{
+    bool interrupted = fstate_is_done(&task->state) || task->outcome == OUTCOME_STOPPED ||
+                       task->expired != NOT_EXPIRED;
+    bool done = task->outcome == OUTCOME_ENCODED_VALUE;
+    stats_add_bytes(&worker->base.sheet, worker->bytes_in, message_size(&task->tagged.message));
+    count_end(worker, task, interrupted ? STATS_INTERRUPTED : done ? STATS_DONE : STATS_FAILED);
+}
+
 /* A task that could be stopped has ended. */
 static struct job *
 publish_stoppable(struct worker_thread *worker, struct task *task)
@@ -342,6 +366,7 @@ publish_stoppable(struct worker_thread *worker, struct task *task)
     if (stopped || task->limit > 0 || fstate_is_done(&task->state)) {
         task->expired = stopping_settle(task) ? EXPIRED : NOT_EXPIRED;
     }
+    count_tagged(worker, task);
     if (fstate_is_done(&task->state)) {
         return let_go(worker, task);
     }
@@ -375,6 +400,7 @@ run_stoppable(struct worker_thread *worker, struct task *task)
             execute_failed(worker->entered, task);
         }
         stopping_settle(task);
+        count_end(worker, task, failed ? STATS_FAILED : STATS_INTERRUPTED);
         return failed ? publish(worker, task) : let_go(worker, task);
     }
     if (execute_task(worker->entered, task, worker->target)) {
@@ -389,6 +415,7 @@ run_tagged(struct worker_thread *worker, struct task *task)
 {
     if (worker->base.slot->resource == NULL) {
         if (make_interp(worker, false) < 0) {
+            stats_count(&worker->base.sheet, STATS_FAILED);
             return publish_raised(worker, task);
         }
     }
@@ -400,12 +427,16 @@ run_tagged(struct worker_thread *worker, struct task *task)
     if (worker->entered->failed) {
         go_main(worker);
         crew_raise_broken(worker->crew);
+        stats_count(&worker->base.sheet, STATS_FAILED);
         return publish_raised(worker, task);
     }
+    worker->bytes_in = message_size(&task->tagged.message);
+    roster_start(&worker->base, &task->job, STATS_TAGGED, task->tagged.func);
     if (task->interruptible) {
         return run_stoppable(worker, task);
     }
     execute_task(worker->entered, task, NULL);
+    count_tagged(worker, task);
     return publish(worker, task);
 }
 
@@ -586,6 +617,7 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
         .crew = crew, .thread = start->thread, .where = AT_MAIN, .generation = crew_generation()};
     homecall_remember_thread();
     pool_join(&crew->pool, &worker.base);
+    roster_join(&crew->pool, &worker.base, PyThread_get_thread_ident());
     worker.target = start->target;
     start->target = NULL;
     stopping_add(&worker);
@@ -609,6 +641,7 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
     go_nowhere(&worker);
     homecall_forget_thread();
     stopping_remove(worker.target);
+    roster_leave(&crew->pool, &worker.base);
     (worker.is_aside ? pool_leave_aside : pool_leave)(&crew->pool, &worker.base);
     go_main(&worker);
     Py_RETURN_NONE;

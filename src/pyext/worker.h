@@ -17,6 +17,7 @@ struct worker_thread {
     struct interp *entered; /* AT_INTERP: that interpreter */
     bool at_home;           /* AT_INTERP: as its home, or as a guest */
     struct target *target;  /* constant */
+    size_t bytes_in;        /* of the task that it is at, tagged */
     bool is_aside;          /* it was set aside, and knows */
     unsigned generation;    /* crew_generation() when it started; constant */
 };

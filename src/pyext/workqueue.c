@@ -98,6 +98,7 @@ workqueue_get_nowait(PyObject *self, PyObject *Py_UNUSED(ignored))
         Py_DECREF(task->future);
     }
     task->is_call = false;
+    task->crew = NULL;
     task_drop(task);
     return item;
 }

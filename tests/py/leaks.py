@@ -27,11 +27,13 @@ import contextvars
 import ctypes
 import functools
 import gc
+import io
 import itertools
 import logging
 import math
 import mmap
 import os
+import queue
 import sys
 import threading
 import warnings
@@ -701,6 +703,52 @@ def prestart_cancelled():
         executor.submit(release.wait, TIMEOUT)
         assert executor.prestart().cancel()
         release.set()
+
+
+@alone()
+def room_that_is_not_there():
+    release = threading.Event()
+    with InterpreterThreadPoolExecutor(1, max_pending=1, pending_timeout=0) as executor:
+        executor.submit(release.wait, TIMEOUT)
+        harness.wait_until(lambda: executor.stats().running == 1, "the task")
+        pending = executor.submit(jobs.add, 1)
+        for call in (executor.submit, executor.map):
+            with contextlib.suppress(queue.Full):
+                call(jobs.identity, [jobs.Point(1, 2)])
+        with contextlib.suppress(TimeoutError):
+            asyncio_await(asyncio.wait_for(executor.submit_async(jobs.add, jobs.Point(1, 2)), 0))
+        pending.cancel()
+        release.set()
+
+
+@alone()
+def room_that_is_waited_for():
+    with InterpreterThreadPoolExecutor(1, max_pending=1) as executor:
+        futures = [executor.submit(jobs.add, n) for n in range(20)]
+        assert list(executor.map(jobs.add, range(20))) == list(range(20))
+        futures += [asyncio_await(executor.submit_async(jobs.add, n)) for n in range(5)]
+        assert concurrent.futures.wait(futures, TIMEOUT).not_done == set()
+
+
+@on_one_executor
+def deadlocks(executor):
+    def wait():
+        executor.submit(jobs.add, jobs.Point(1, 2)).result()
+
+    expect(executor.submit(wait))
+
+
+@on_one_executor
+def figures(executor):
+    executor.stats()
+    executor.dump(io.StringIO())
+    executor.submit(executor.dump, io.StringIO()).result(TIMEOUT)
+
+
+@on_one_executor
+def a_stack_that_is_looked_at(executor):
+    executor.submit(interpreter(jobs.sleep), 0.005)
+    executor.dump(io.StringIO())
 
 
 # --- measuring -----------------------------------------------------------------------------------

@@ -220,12 +220,24 @@ def test_signature_of_the_class():
         "grace": 5.0,
         "argument_cache_bytes": 64 * 2**20,
         "context_vars": (),
+        "max_pending": None,
+        "when_full": "block",
+        "pending_timeout": None,
     }
     assert parameters["max_interpreters"].kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def test_docstrings():
-    for name in ("submit", "map", "shutdown", "set_as_event_loop_default"):
+    names = (
+        "submit",
+        "submit_async",
+        "map",
+        "shutdown",
+        "set_as_event_loop_default",
+        "stats",
+        "dump",
+    )
+    for name in names:
         assert getattr(InterpreterThreadPoolExecutor, name).__doc__
     assert InterpreterThreadPoolExecutor.__doc__
 
