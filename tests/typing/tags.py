@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import assert_type
 
 import aiointerpreters
-from aiointerpreters import InterpreterThreadPoolExecutor, Runner, Shareable, interpreter
+from aiointerpreters import InterpreterThreadPoolExecutor, Runner, Shareable, Stats, interpreter
 from aiointerpreters.executors import InterpreterThreadPoolExecutor as SameExecutor
 from aiointerpreters.executors import interpreter as same_interpreter
 from aiointerpreters.executors.interpthread import interpreter as also_same_interpreter
@@ -133,7 +133,15 @@ with InterpreterThreadPoolExecutor(
     prestarted: Future[None] = executor.prestart(2, threads=None)
     assert_type(executor.prestart().result(1.5), None)
     executor.prestart("2")  # type: ignore[arg-type]
+    assert_type(executor.stats(), Stats)
+    assert_type(executor.stats().wait.p99, float)
+    executor.dump()
+    executor.dump("stderr")  # type: ignore[arg-type]
     executor.shutdown(wait=False, cancel_futures=True)
+
+InterpreterThreadPoolExecutor(max_pending=10, when_full="raise")
+InterpreterThreadPoolExecutor(max_pending=10, pending_timeout=1.5)
+InterpreterThreadPoolExecutor(when_full="drop")  # type: ignore[arg-type]
 InterpreterThreadPoolExecutor(max_interpreters="2")  # type: ignore[arg-type]
 InterpreterThreadPoolExecutor(preload=["json", aiointerpreters])
 InterpreterThreadPoolExecutor(preload=[3])  # type: ignore[list-item]
@@ -142,6 +150,11 @@ assert_type(also_same_interpreter(parse)("a"), list[str])
 
 
 # In the runner, and ahead of it.
+async def accepted() -> None:
+    assert_type(await executor.submit_async(tagged, "a", strict=True), Future[list[str]])
+    await executor.submit_async(tagged, 1)  # type: ignore[arg-type]
+
+
 async def awaited() -> None:
     assert_type(await InterpreterThreadPoolExecutor().prestart(), None)
     with Runner(workers=2).start() as runner:
