@@ -1,11 +1,10 @@
 #include "crew.h"
 
-#include "../core/aside.h"
-#include "../core/awake.h"
 #include "../core/roster.h"
 #include "definition.h"
 #include "future.h"
 #include "prestart.h"
+#include "registry.h"
 #include "stopping.h"
 #include "tag.h"
 #include "task.h"
@@ -16,92 +15,8 @@
 
 const char crew_start_name[] = "aiointerpreters.start";
 
-static struct {
-    os_mutex lock;          /* taken before a pool's lock, never after it */
-    struct list crews;      /* under the lock */
-    atomic_bool exiting;    /* set once, under the lock */
-    atomic_uint generation; /* of forks; written in a child before it has other threads */
-} registry;
-
 /* The crew that the calling thread works for. */
 static _Thread_local struct crew *joined_crew;
-
-/* -- fork: all locks are held across it, the registry's first -- */
-
-static void
-each_pool(void (*visit)(struct pool *pool))
-{
-    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
-        visit(&LIST_ENTRY(node, struct crew, node)->pool);
-    }
-}
-
-/* What was to be told is the parent's, and its loops'. */
-static void
-forget_told(void)
-{
-    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
-        combiner_init(&LIST_ENTRY(node, struct crew, node)->told);
-    }
-}
-
-static void
-before_fork(void)
-{
-    os_mutex_lock(&registry.lock);
-    stopping_before_fork();
-    each_pool(pool_before_fork);
-}
-
-static void
-after_fork_in_parent(void)
-{
-    each_pool(pool_after_fork_in_parent);
-    stopping_after_fork_in_parent();
-    os_mutex_unlock(&registry.lock);
-}
-
-static void
-after_fork_in_child(void)
-{
-    each_pool(pool_after_fork_in_child);
-    stopping_after_fork_in_child();
-    forget_told();
-    awake_forget();
-    os_mutex_init(&registry.lock);
-    joined_crew = NULL; /* a worker that forks is the child's main thread, and no worker there */
-    atomic_fetch_add_explicit(&registry.generation, 1, memory_order_relaxed);
-}
-
-unsigned
-crew_generation(void)
-{
-    return atomic_load_explicit(&registry.generation, memory_order_relaxed);
-}
-
-int
-crew_init_registry(void)
-{
-    list_init(&registry.crews);
-    atomic_init(&registry.exiting, false);
-    atomic_init(&registry.generation, 0);
-    int error = os_mutex_init(&registry.lock);
-    return error != 0 ? error : os_at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
-}
-
-bool
-crew_is_exiting(void)
-{
-    return atomic_load_explicit(&registry.exiting, memory_order_acquire);
-}
-
-void
-crew_ask_visits(void)
-{
-    os_mutex_lock(&registry.lock);
-    each_pool(pool_ask_visits);
-    os_mutex_unlock(&registry.lock);
-}
 
 /* -- life -- */
 
@@ -116,14 +31,6 @@ free_encoded(struct func *func, struct message *call)
         message_free(call);
         free(call);
     }
-}
-
-static void
-enlist(struct crew *crew)
-{
-    os_mutex_lock(&registry.lock);
-    list_push_back(&registry.crews, &crew->node);
-    os_mutex_unlock(&registry.lock);
 }
 
 static void
@@ -153,12 +60,12 @@ crew_new(struct state *state, unsigned max_workers, unsigned max_interpreters,
     list_init(&crew->node);
     list_init(&crew->starting);
     crew->state = state;
-    crew->generation = crew_generation();
+    crew->generation = registry_generation();
     crew->module = Py_NewRef(state->module);
     crew->name_prefix = Py_NewRef(name_prefix);
     set_initializer(crew, initializer, initargs);
     if (state->is_main) { /* elsewhere an executor accepts nothing, so there is nothing to join */
-        enlist(crew);
+        registry_add(crew);
     }
     crew->threads = PySet_New(NULL);
     if (crew->threads == NULL) {
@@ -180,9 +87,7 @@ crew_drop(struct crew *crew)
     if (atomic_fetch_sub_explicit(&crew->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
-    os_mutex_lock(&registry.lock); /* nobody revives it: whoever lists crews holds this GIL */
-    list_remove(&crew->node);
-    os_mutex_unlock(&registry.lock);
+    registry_remove(crew);
     free_encoded(crew->interp.func, crew->interp.call);
     preload_free(crew->preload);
     repeats_free(crew->repeats);
@@ -393,8 +298,8 @@ handle_failed_start(struct crew *crew, struct start *start, PyObject *thread)
 void
 crew_forget_parent(struct crew *crew)
 {
-    if (crew->generation != crew_generation()) {
-        crew->generation = crew_generation();
+    if (crew->generation != registry_generation()) {
+        crew->generation = registry_generation();
         while (list_pop_front(&crew->starting) != NULL) {
         }
         PySet_Clear(crew->threads);
@@ -603,95 +508,10 @@ crew_cancel_pending(struct crew *crew)
     end_pending(crew, cancel);
 }
 
-/* -- exit -- */
-
-/* Nanoseconds between two looks at whether a signal has come: one may come just before a wait. */
-enum { LOOK_FOR_SIGNALS = 100000000 };
-
-/* The first crew that `suits`, held; all are closed on the way. */
-static struct crew *
-find_crew(bool (*suits)(struct crew *crew))
-{
-    struct crew *found = NULL;
-    os_mutex_lock(&registry.lock);
-    atomic_store_explicit(&registry.exiting, true, memory_order_release);
-    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
-        struct crew *crew = LIST_ENTRY(node, struct crew, node);
-        pool_close(&crew->pool);
-        if (found == NULL && suits(crew)) {
-            found = crew;
-            crew_hold(crew);
-        }
-    }
-    os_mutex_unlock(&registry.lock);
-    return found;
-}
-
-static bool
-has_workers(struct crew *crew)
-{
-    return pool_workers(&crew->pool) + pool_aside(&crew->pool) > 0;
-}
-
-static bool
-goes_on(struct crew *crew)
-{
-    return !crew->stopped && has_workers(crew);
-}
-
 void
 crew_stop(struct crew *crew)
 {
     crew->stopped = true;
     crew_cancel_pending(crew);
     stopping_ask_crew(crew);
-}
-
-static void
-stop_all(void)
-{
-    struct crew *crew;
-    while ((crew = find_crew(goes_on)) != NULL) {
-        crew_stop(crew);
-        crew_drop(crew);
-    }
-}
-
-/* What signal handlers have raised meanwhile; whether it was a Ctrl-C. */
-static bool
-was_interrupted(void)
-{
-    if (PyErr_CheckSignals() == 0) {
-        return false;
-    }
-    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        PyErr_Clear();
-        return true;
-    }
-    PyErr_WriteUnraisable(NULL);
-    return false;
-}
-
-bool
-crew_join_all(bool stop)
-{
-    bool interrupted = false;
-    struct crew *crew;
-    while ((crew = find_crew(has_workers)) != NULL) {
-        os_wait_result result;
-        do {
-            interrupted = was_interrupted() || interrupted;
-            if (stop || interrupted) {
-                stop_all();
-            }
-            Py_BEGIN_ALLOW_THREADS
-            result = pool_await_workers(&crew->pool, true, os_now_ns() + LOOK_FOR_SIGNALS);
-            Py_END_ALLOW_THREADS
-        } while (result != OS_WOKEN);
-        crew_drop(crew);
-    }
-    Py_BEGIN_ALLOW_THREADS
-    stopping_end();
-    Py_END_ALLOW_THREADS
-    return interrupted;
 }

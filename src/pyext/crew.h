@@ -1,7 +1,7 @@
 /* crew: what an executor and its workers share.
  *
  * Outlives the executor object: workers hold it, so that an executor that is collected can finish
- * what it accepted. All crews of the process are registered, so that the exit can wait for them.
+ * what it accepted. All crews of the process are registered (registry), so that the exit can wait for them.
  * But for `pool` (its own lock) everything is guarded by the GIL of the interpreter that made the
  * executor, and every function wants the caller attached to it.
  */
@@ -61,9 +61,6 @@ struct crew {
     bool stopped;            /* by crew_stop() */
 };
 
-/* Once in the process. 0 or an errno value. */
-int crew_init_registry(void);
-
 /* One reference. Steals nothing. NULL with an exception. */
 struct crew *crew_new(struct state *state, unsigned max_workers, unsigned max_interpreters,
                       PyObject *name_prefix, PyObject *initializer, PyObject *initargs);
@@ -102,20 +99,6 @@ void crew_cancel_pending(struct crew *crew);
 
 /* Cancels what is pending and interrupts what runs, where it can be. */
 void crew_stop(struct crew *crew);
-
-/* At exit: refuses new work everywhere, finishes what was accepted, waits until no worker of any
- * crew is left: the interpreter must not be finalized under running workers. With `stop`, or from the first Ctrl-C on,
- * all crews are stopped instead. Whether there was a Ctrl-C. */
-bool crew_join_all(bool stop);
-bool crew_is_exiting(void);
-
-/* Has interpreters of all crews entered that no task is about to enter. Any thread, attached or not,
- * that holds no lock. */
-void crew_ask_visits(void);
-
-/* How many forks away from the first process this one is: what was accepted in another generation
- * is another process's. */
-unsigned crew_generation(void);
 
 /* A worker thread that is being started; under the GIL. start() of a thread may fail although the
  * thread runs (a Ctrl-C while it waits for that), so the thread says so itself. */

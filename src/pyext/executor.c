@@ -4,6 +4,7 @@
 #include "limit.h"
 #include "map.h"
 #include "prestart.h"
+#include "registry.h"
 #include "report.h"
 #include "stack.h"
 #include "submit.h"
@@ -501,7 +502,7 @@ static PyObject *
 executor_get_shutdown(PyObject *self, void *Py_UNUSED(closure))
 {
     struct crew *crew = executor_crew(self);
-    return crew == NULL ? NULL : PyBool_FromLong(crew->shutdown || crew_is_exiting());
+    return crew == NULL ? NULL : PyBool_FromLong(crew->shutdown || registry_is_exiting());
 }
 
 static PyObject *

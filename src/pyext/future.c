@@ -3,6 +3,7 @@
 #include "crew.h"
 #include "future_data.h"
 #include "outcome.h"
+#include "registry.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -393,7 +394,7 @@ static PyGetSetDef future_getset[] = {
 static struct task *
 task_by_hand(void)
 {
-    struct task *task = task_new(false, crew_generation());
+    struct task *task = task_new(false, registry_generation());
     if (task != NULL) {
         task->is_call = false;
     }

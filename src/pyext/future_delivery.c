@@ -7,6 +7,7 @@
  */
 #include "crew.h"
 #include "future_data.h"
+#include "registry.h"
 
 /* What a loop does before it lets others have their turn. */
 enum { FUTURES_AT_A_TIME = 64 };
@@ -326,7 +327,7 @@ finish(struct state *state, struct combined *node)
     while (node != NULL) {
         struct task *task = LIST_ENTRY(node, struct task, told);
         node = node->next;
-        if (task->generation != crew_generation()) {
+        if (task->generation != registry_generation()) {
             return;
         }
         PyObject *future = task->future; /* held since it was told */

@@ -3,6 +3,7 @@
 #include "../core/roster.h"
 #include "nesting.h"
 #include "outcome.h"
+#include "registry.h"
 
 /* -- options -- */
 
@@ -74,7 +75,7 @@ runs_event_loop(void)
 static int
 await_turn(const struct crew *crew, struct turn *turn, int64_t deadline, const char *why)
 {
-    unsigned generation = crew_generation();
+    unsigned generation = registry_generation();
     for (;;) {
         os_wait_result result;
         Py_BEGIN_ALLOW_THREADS
@@ -87,7 +88,7 @@ await_turn(const struct crew *crew, struct turn *turn, int64_t deadline, const c
             return raise_full(crew, why);
         }
         int raised = PyErr_CheckSignals();
-        if (generation != crew_generation()) {
+        if (generation != registry_generation()) {
             list_init(&turn->node);
             return raised < 0 ? -1 : 1;
         }
@@ -147,7 +148,7 @@ bool
 limit_withdraw(struct task *task)
 {
     struct crew *crew = task->crew;
-    if (crew == NULL || task->generation != crew_generation() ||
+    if (crew == NULL || task->generation != registry_generation() ||
         !pool_remove(&crew->pool, &task->job)) {
         return false;
     }
@@ -173,7 +174,7 @@ limit_new_turn(struct state *state, struct crew *crew, int bell)
     if (self != NULL) {
         crew_hold(crew);
         self->crew = crew;
-        self->generation = crew_generation();
+        self->generation = registry_generation();
         turn_begin(&crew->pool, &self->turn, bell);
     }
     return (PyObject *)self;
@@ -198,7 +199,7 @@ turn_waits(PyObject *self, PyObject *Py_UNUSED(ignored))
 static void
 end_turn(TurnObject *self)
 {
-    if (self->generation == crew_generation()) { /* in a forked child nobody knows of it */
+    if (self->generation == registry_generation()) { /* in a forked child nobody knows of it */
         turn_end(&self->crew->pool, &self->turn);
     }
 }

@@ -17,6 +17,7 @@
 #include "limit.h"
 #include "map.h"
 #include "parcel.h"
+#include "registry.h"
 #include "stopping.h"
 #include "tag.h"
 #include "workqueue.h"
@@ -75,7 +76,7 @@ is_ending_by_interrupt(void)
 static PyObject *
 join_all(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    bool interrupted = crew_join_all(is_ending_by_interrupt());
+    bool interrupted = registry_join_all(is_ending_by_interrupt());
     compat_settle_exit_status();
     if (interrupted) {
         compat_end_by_interrupt();
@@ -291,7 +292,7 @@ init_process(void)
     if (done) {
         return 0;
     }
-    if (crew_init_registry() != 0 || stopping_init() != 0 || home_init() != 0) {
+    if (registry_init() != 0 || stopping_init() != 0 || home_init() != 0) {
         PyErr_SetString(PyExc_RuntimeError, "the platform has no more locks");
         return -1;
     }

@@ -1,4 +1,5 @@
 #include "nesting.h"
+#include "registry.h"
 
 /* Every wait that has been entered. */
 static struct {
@@ -10,10 +11,10 @@ static struct {
 static void
 forget_parent(void)
 {
-    if (!nesting.ready || nesting.generation != crew_generation()) {
+    if (!nesting.ready || nesting.generation != registry_generation()) {
         list_init(&nesting.waits);
         nesting.ready = true;
-        nesting.generation = crew_generation();
+        nesting.generation = registry_generation();
     }
 }
 
@@ -134,7 +135,7 @@ nesting_enter(struct nested_wait *wait, struct crew *on, const struct task *task
 void
 nesting_leave(struct nested_wait *wait)
 {
-    if (wait->waiter != NULL && wait->generation == crew_generation()) {
+    if (wait->waiter != NULL && wait->generation == registry_generation()) {
         list_remove(&wait->node);
     }
 }

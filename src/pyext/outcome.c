@@ -3,6 +3,7 @@
 #include "../core/awake.h"
 #include "crew.h"
 #include "nesting.h"
+#include "registry.h"
 #include "transport.h"
 
 #include <math.h>
@@ -129,7 +130,7 @@ outcome_await(struct task *task, int64_t deadline)
     if (fstate_is_done(&task->state)) {
         return 0;
     }
-    if (task->is_call && task->generation != crew_generation()) {
+    if (task->is_call && task->generation != registry_generation()) {
         PyErr_SetString(PyExc_RuntimeError,
                         "the future belongs to the process that this one was forked from; the "
                         "call will not end here");

@@ -1,6 +1,7 @@
 #include "parcel.h"
 
 #include "crew.h"
+#include "registry.h"
 
 #include <stdlib.h>
 
@@ -18,7 +19,7 @@ orphaned(struct loan *loan)
     /* Nobody comes to keep it now; who does came from an owner, before the owner went. */
     if (atomic_load_explicit(&parcel->holders, memory_order_relaxed) > 1) {
         atomic_fetch_add_explicit(&epoch, 1, memory_order_release);
-        crew_ask_visits();
+        registry_ask_visits();
     }
     parcel_drop(parcel);
 }

@@ -1,6 +1,7 @@
 #include "prestart.h"
 
 #include "future.h"
+#include "registry.h"
 #include "submit.h"
 #include "task.h"
 
@@ -9,7 +10,7 @@
 static int
 submit_maker(struct state *state, struct crew *crew, unsigned wants, PyObject *futures)
 {
-    struct task *task = task_new(false, crew_generation());
+    struct task *task = task_new(false, registry_generation());
     if (task == NULL) {
         return -1;
     }

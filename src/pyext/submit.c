@@ -8,6 +8,7 @@
 #include "home.h"
 #include "lending.h"
 #include "limit.h"
+#include "registry.h"
 #include "tag.h"
 #include "task.h"
 #include "transport.h"
@@ -340,7 +341,7 @@ make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_
             return NULL;
         }
     }
-    struct task *task = task_new(true, crew_generation());
+    struct task *task = task_new(true, registry_generation());
     if (task != NULL) {
         task->interruptible = !tag->options.uninterruptible;
         task->limit = tag->options.limit;
@@ -363,7 +364,7 @@ static struct task *
 make_plain(struct state *state, PyObject *function, PyObject *const *values, size_t count,
            PyObject *keywords, struct batch *batch)
 {
-    struct task *task = task_new(false, crew_generation());
+    struct task *task = task_new(false, registry_generation());
     if (task != NULL && (fill_plain(task, function, values, count, keywords) < 0 ||
                          open_handles(state, &task->plain, batch) < 0)) {
         task_drop(task);

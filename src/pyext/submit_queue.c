@@ -3,6 +3,7 @@
 
 #include "limit.h"
 #include "outcome.h"
+#include "registry.h"
 
 int
 submit_check_open(struct state *state, struct crew *crew)
@@ -13,7 +14,7 @@ submit_check_open(struct state *state, struct crew *crew)
     else if (crew->shutdown) {
         PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
     }
-    else if (crew_is_exiting()) {
+    else if (registry_is_exiting()) {
         PyErr_SetString(PyExc_RuntimeError,
                         "cannot schedule new futures after interpreter shutdown");
     }

@@ -1,6 +1,7 @@
 #include "task.h"
 
 #include "crew.h"
+#include "registry.h"
 
 #include <stdlib.h>
 
@@ -92,7 +93,7 @@ task_drop(struct task *task)
 bool
 task_can_be_stopped(const struct task *task)
 {
-    return task->interruptible && task->generation == crew_generation();
+    return task->interruptible && task->generation == registry_generation();
 }
 
 const char *

@@ -71,7 +71,7 @@ struct task {
     };
 };
 
-/* One reference, the caller's. `generation`: crew_generation(). NULL with an exception. Call it
+/* One reference, the caller's. `generation`: registry_generation(). NULL with an exception. Call it
  * attached. */
 struct task *task_new(bool tagged, unsigned generation);
 void task_hold(struct task *task);

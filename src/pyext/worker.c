@@ -14,6 +14,7 @@
 #include "future.h"
 #include "homecall.h"
 #include "prestart.h"
+#include "registry.h"
 #include "stopping.h"
 #include "target.h"
 #include "task.h"
@@ -79,7 +80,7 @@ take(struct worker_thread *worker)
 static bool
 is_forked(const struct worker_thread *worker)
 {
-    return worker->generation != crew_generation();
+    return worker->generation != registry_generation();
 }
 
 /* -- publishing -- */
@@ -613,8 +614,10 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
     start->progress = RUNNING;
     struct crew *crew = start->crew;
     crew_set_joined(crew);
-    struct worker_thread worker = {
-        .crew = crew, .thread = start->thread, .where = AT_MAIN, .generation = crew_generation()};
+    struct worker_thread worker = {.crew = crew,
+                                   .thread = start->thread,
+                                   .where = AT_MAIN,
+                                   .generation = registry_generation()};
     homecall_remember_thread();
     pool_join(&crew->pool, &worker.base);
     roster_join(&crew->pool, &worker.base, PyThread_get_thread_ident());

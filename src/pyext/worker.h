@@ -19,7 +19,7 @@ struct worker_thread {
     struct target *target;  /* constant */
     size_t bytes_in;        /* of the task that it is at, tagged */
     bool is_aside;          /* it was set aside, and knows */
-    unsigned generation;    /* crew_generation() when it started; constant */
+    unsigned generation;    /* registry_generation() when it started; constant */
 };
 
 #endif

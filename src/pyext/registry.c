@@ -1,0 +1,192 @@
+#include "registry.h"
+
+#include "../core/aside.h"
+#include "../core/awake.h"
+#include "stopping.h"
+
+static struct {
+    os_mutex lock;          /* taken before a pool's lock, never after it */
+    struct list crews;      /* under the lock */
+    atomic_bool exiting;    /* set once, under the lock */
+    atomic_uint generation; /* of forks; written in a child before it has other threads */
+} registry;
+
+/* -- fork: all locks are held across it, the registry's first -- */
+
+static void
+each_pool(void (*visit)(struct pool *pool))
+{
+    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
+        visit(&LIST_ENTRY(node, struct crew, node)->pool);
+    }
+}
+
+/* What was to be told is the parent's, and its loops'. */
+static void
+forget_told(void)
+{
+    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
+        combiner_init(&LIST_ENTRY(node, struct crew, node)->told);
+    }
+}
+
+static void
+before_fork(void)
+{
+    os_mutex_lock(&registry.lock);
+    stopping_before_fork();
+    each_pool(pool_before_fork);
+}
+
+static void
+after_fork_in_parent(void)
+{
+    each_pool(pool_after_fork_in_parent);
+    stopping_after_fork_in_parent();
+    os_mutex_unlock(&registry.lock);
+}
+
+static void
+after_fork_in_child(void)
+{
+    each_pool(pool_after_fork_in_child);
+    stopping_after_fork_in_child();
+    forget_told();
+    awake_forget();
+    os_mutex_init(&registry.lock);
+    crew_set_joined(NULL); /* a worker that forks is the child's main thread, and no worker there */
+    atomic_fetch_add_explicit(&registry.generation, 1, memory_order_relaxed);
+}
+
+unsigned
+registry_generation(void)
+{
+    return atomic_load_explicit(&registry.generation, memory_order_relaxed);
+}
+
+int
+registry_init(void)
+{
+    list_init(&registry.crews);
+    atomic_init(&registry.exiting, false);
+    atomic_init(&registry.generation, 0);
+    int error = os_mutex_init(&registry.lock);
+    return error != 0 ? error : os_at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+bool
+registry_is_exiting(void)
+{
+    return atomic_load_explicit(&registry.exiting, memory_order_acquire);
+}
+
+void
+registry_ask_visits(void)
+{
+    os_mutex_lock(&registry.lock);
+    each_pool(pool_ask_visits);
+    os_mutex_unlock(&registry.lock);
+}
+
+/* -- crews -- */
+
+void
+registry_add(struct crew *crew)
+{
+    os_mutex_lock(&registry.lock);
+    list_push_back(&registry.crews, &crew->node);
+    os_mutex_unlock(&registry.lock);
+}
+
+void
+registry_remove(struct crew *crew)
+{
+    os_mutex_lock(&registry.lock); /* nobody revives it: whoever lists crews holds this GIL */
+    list_remove(&crew->node);
+    os_mutex_unlock(&registry.lock);
+}
+
+/* -- exit -- */
+
+/* Nanoseconds between two looks at whether a signal has come: one may come just before a wait. */
+enum { LOOK_FOR_SIGNALS = 100000000 };
+
+/* The first crew that `suits`, held; all are closed on the way. */
+static struct crew *
+find_crew(bool (*suits)(struct crew *crew))
+{
+    struct crew *found = NULL;
+    os_mutex_lock(&registry.lock);
+    atomic_store_explicit(&registry.exiting, true, memory_order_release);
+    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
+        struct crew *crew = LIST_ENTRY(node, struct crew, node);
+        pool_close(&crew->pool);
+        if (found == NULL && suits(crew)) {
+            found = crew;
+            crew_hold(crew);
+        }
+    }
+    os_mutex_unlock(&registry.lock);
+    return found;
+}
+
+static bool
+has_workers(struct crew *crew)
+{
+    return pool_workers(&crew->pool) + pool_aside(&crew->pool) > 0;
+}
+
+static bool
+goes_on(struct crew *crew)
+{
+    return !crew->stopped && has_workers(crew);
+}
+
+static void
+stop_all(void)
+{
+    struct crew *crew;
+    while ((crew = find_crew(goes_on)) != NULL) {
+        crew_stop(crew);
+        crew_drop(crew);
+    }
+}
+
+/* What signal handlers have raised meanwhile; whether it was a Ctrl-C. */
+static bool
+was_interrupted(void)
+{
+    if (PyErr_CheckSignals() == 0) {
+        return false;
+    }
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Clear();
+        return true;
+    }
+    PyErr_WriteUnraisable(NULL);
+    return false;
+}
+
+bool
+registry_join_all(bool stop)
+{
+    bool interrupted = false;
+    struct crew *crew;
+    while ((crew = find_crew(has_workers)) != NULL) {
+        os_wait_result result;
+        do {
+            interrupted = was_interrupted() || interrupted;
+            if (stop || interrupted) {
+                stop_all();
+            }
+            Py_BEGIN_ALLOW_THREADS
+            result = pool_await_workers(&crew->pool, true, os_now_ns() + LOOK_FOR_SIGNALS);
+            Py_END_ALLOW_THREADS
+        } while (result != OS_WOKEN);
+        crew_drop(crew);
+    }
+    Py_BEGIN_ALLOW_THREADS
+    stopping_end();
+    Py_END_ALLOW_THREADS
+    return interrupted;
+}
