@@ -3,6 +3,7 @@
 #include "crew.h"
 #include "limit.h"
 #include "map.h"
+#include "options.h"
 #include "prestart.h"
 #include "registry.h"
 #include "report.h"
@@ -44,90 +45,6 @@ executor_crew(PyObject *self)
 /* -- making -- */
 
 static PyObject *
-process_cpu_count(void)
-{
-    PyObject *os = PyImport_ImportModule("os");
-    PyObject *count = os == NULL ? NULL : PyObject_CallMethod(os, "process_cpu_count", NULL);
-    Py_XDECREF(os);
-    if (count == Py_None) {
-        Py_SETREF(count, PyLong_FromLong(1));
-    }
-    return count;
-}
-
-enum { MOST_WORKERS = 1 << 20 };
-
-/* Seconds. */
-#define DEFAULT_GRACE 5.0
-
-/* A count given by the user, or `standard` for None; 0 with an exception. */
-static unsigned
-parse_count(PyObject *value, const char *name, unsigned standard)
-{
-    if (value == Py_None) {
-        return standard;
-    }
-    Py_ssize_t count = PyNumber_AsSsize_t(value, NULL); /* clipped when it is too large */
-    if (count == -1 && PyErr_Occurred()) {
-        PyErr_Format(PyExc_TypeError, "%s must be an int or None, got %T", name, value);
-        return 0;
-    }
-    if (count <= 0) {
-        PyErr_Format(PyExc_ValueError, "%s must be greater than 0", name);
-        return 0;
-    }
-    return count > MOST_WORKERS ? MOST_WORKERS : (unsigned)count;
-}
-
-/* Nanoseconds from seconds; NULL: the default, None: for ever. */
-static int
-parse_grace(PyObject *value, int64_t *grace)
-{
-    *grace = OS_FOREVER;
-    if (value == Py_None) {
-        return 0;
-    }
-    double seconds = value == NULL ? DEFAULT_GRACE : PyFloat_AsDouble(value);
-    if (seconds == -1.0 && PyErr_Occurred()) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
-            PyErr_Format(PyExc_TypeError,
-                         "grace must be a number of seconds or None, not %R of type %T", value,
-                         value);
-        }
-        return -1;
-    }
-    if (!(seconds >= 0)) {
-        PyErr_Format(PyExc_ValueError, "grace must not be negative, but is %R", value);
-        return -1;
-    }
-    if (seconds < 9e9) { /* else 285 years */
-        *grace = (int64_t)(seconds * 1e9);
-    }
-    return 0;
-}
-
-/* `value`: NULL is 0. */
-static int
-parse_cache_bytes(PyObject *value, size_t *limit)
-{
-    *limit = 0;
-    if (value == NULL) {
-        return 0;
-    }
-    Py_ssize_t bytes = PyLong_Check(value) ? PyNumber_AsSsize_t(value, NULL) : 0; /* clipped */
-    if (!PyLong_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "argument_cache_bytes must be an int, got %T", value);
-        return -1;
-    }
-    if (bytes < 0) {
-        PyErr_SetString(PyExc_ValueError, "argument_cache_bytes must not be negative");
-        return -1;
-    }
-    *limit = (size_t)bytes;
-    return 0;
-}
-
-static PyObject *
 prefix_of(PyObject *given)
 {
     int empty = PyObject_Not(given);
@@ -140,23 +57,39 @@ prefix_of(PyObject *given)
                  : PyObject_Str(given);
 }
 
-static int
-parse_counts(PyObject *max_workers, PyObject *max_interpreters, unsigned *workers,
-             unsigned *interpreters)
+/* A crew as the options want it; NULL with an exception. */
+static struct crew *
+new_crew(struct state *state, const struct options *options)
 {
-    PyObject *cpus = process_cpu_count();
-    unsigned cpu_count = cpus == NULL ? 0 : parse_count(cpus, "os.process_cpu_count()", 1);
-    Py_XDECREF(cpus);
-    if (cpu_count == 0) {
-        return -1;
+    PyObject *initargs =
+        options->initargs == NULL ? PyTuple_New(0) : PySequence_Tuple(options->initargs);
+    PyObject *prefix = prefix_of(options->prefix == NULL ? Py_None : options->prefix);
+    bool preloads = options->preload != NULL && PyTuple_GET_SIZE(options->preload) > 0;
+    struct preload *preload = preloads ? preload_new(options->preload) : NULL;
+    struct crew *crew = NULL;
+    if (initargs != NULL && prefix != NULL && (preload != NULL || !preloads)) {
+        crew = crew_new(state, options->workers, options->interpreters, prefix,
+                        options->initializer, initargs);
     }
-    *workers = parse_count(max_workers, "max_workers", cpu_count + 4 < 32 ? cpu_count + 4 : 32);
-    *interpreters =
-        *workers == 0 ? 0 : parse_count(max_interpreters, "max_interpreters", cpu_count);
-    if (*interpreters > *workers) {
-        *interpreters = *workers; /* one is used by one worker at a time */
+    Py_XDECREF(initargs);
+    Py_XDECREF(prefix);
+    if (crew == NULL) {
+        preload_free(preload);
+        return NULL;
     }
-    return *interpreters == 0 ? -1 : 0;
+    crew->preload = preload;
+    crew->grace = options->grace;
+    if (options->cache_bytes > 0) {
+        crew->repeats = repeats_new(options->cache_bytes); /* without memory: none */
+    }
+    if (options->context_vars != NULL && PyTuple_GET_SIZE(options->context_vars) > 0) {
+        crew->context_vars = Py_NewRef(options->context_vars);
+    }
+    if (options->limit != NULL && limit_set(crew, options->limit) < 0) {
+        crew_drop(crew);
+        return NULL;
+    }
+    return crew;
 }
 
 /* The executor is done with its crew: workers finish what was accepted and leave. */
@@ -175,62 +108,13 @@ abandon_crew(ExecutorData *data)
 static int
 executor_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"max_workers",
-                            "thread_name_prefix",
-                            "initializer",
-                            "initargs",
-                            "max_interpreters",
-                            "preload",
-                            "grace",
-                            "argument_cache_bytes",
-                            "context_vars",
-                            "limit",
-                            NULL};
-    PyObject *max_workers = Py_None, *prefix = NULL, *initializer = Py_None, *initargs = NULL,
-             *max_interpreters = Py_None, *preload = NULL, *seconds = NULL, *cache_bytes = NULL,
-             *context_vars = NULL, *limit = NULL;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "|OOOO$OO!OOO!O!:InterpreterThreadPoolExecutor", names, &max_workers,
-            &prefix, &initializer, &initargs, &max_interpreters, &PyTuple_Type, &preload, &seconds,
-            &cache_bytes, &PyTuple_Type, &context_vars, &PyTuple_Type, &limit)) {
-        return -1;
-    }
-    int64_t grace;
-    unsigned workers, interpreters;
-    size_t cache_limit;
-    if (parse_grace(seconds, &grace) < 0 || parse_cache_bytes(cache_bytes, &cache_limit) < 0) {
-        return -1;
-    }
-    if (parse_counts(max_workers, max_interpreters, &workers, &interpreters) < 0) {
-        return -1;
-    }
-    if (initializer != Py_None && !PyCallable_Check(initializer)) {
-        PyErr_SetString(PyExc_TypeError, "initializer must be a callable");
-        return -1;
-    }
+    struct options options;
     struct state *state = state_of_type(Py_TYPE(self));
-    PyObject *tuple = initargs == NULL ? PyTuple_New(0) : PySequence_Tuple(initargs);
-    PyObject *name = prefix == NULL ? prefix_of(Py_None) : prefix_of(prefix);
-    bool preloads = preload != NULL && PyTuple_GET_SIZE(preload) > 0;
-    struct preload *modules = preloads ? preload_new(preload) : NULL;
-    struct crew *crew = NULL;
-    if (state != NULL && tuple != NULL && name != NULL && (modules != NULL || !preloads)) {
-        crew = crew_new(state, workers, interpreters, name, initializer, tuple);
-    }
-    Py_XDECREF(tuple);
-    Py_XDECREF(name);
-    if (crew == NULL) {
-        preload_free(modules);
+    if (state == NULL || options_parse(&options, args, kwargs) < 0) {
         return -1;
     }
-    crew->preload = modules;
-    crew->grace = grace;
-    crew->repeats = cache_limit > 0 ? repeats_new(cache_limit) : NULL; /* without memory: none */
-    if (context_vars != NULL && PyTuple_GET_SIZE(context_vars) > 0) {
-        crew->context_vars = Py_NewRef(context_vars);
-    }
-    if (limit != NULL && limit_set(crew, limit) < 0) {
-        crew_drop(crew);
+    struct crew *crew = new_crew(state, &options);
+    if (crew == NULL) {
         return -1;
     }
     abandon_crew(data_of(self));
