@@ -40,7 +40,7 @@ c_files := $(wildcard src/*/*.[ch] tests/check/*.[ch] tests/core/*.[ch] tests/fu
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-py test-cpython core tsan asan fuzz leaks bench bench-compare bench-show lint format \
-        check check-stress check-sanitized check-valgrind check-faults check-exits check-forks check-soak \
+        check check-stress check-sanitized check-valgrind check-faults check-exits check-forks check-soak check-stops \
         dev install sdist sdist-check clean distclean
 .NOTPARALLEL:
 
@@ -156,6 +156,7 @@ ifdef SHORT
   EXITS := 60
   FORKS := 24
   TASKS := 50000
+  STOPS := 1000
 else
   STRESS := 120
   SANITIZED :=
@@ -163,11 +164,12 @@ else
   EXITS := 1000
   FORKS := 200
   TASKS := 1000000
+  STOPS := 10000
 endif
 seeded := $(if $(SEED),--seed $(SEED))
 
 check: ## everything that is longer than `make test`: an hour, or SHORT=1
-	$(MAKE) check-stress check-valgrind check-sanitized check-faults check-soak leaks
+	$(MAKE) check-stress check-valgrind check-sanitized check-faults check-soak check-stops leaks
 	for version in 3.13 3.14 3.15; do \
 	    $(MAKE) VERSION=$$version check-exits check-forks test-cpython || exit 1; \
 	done
@@ -192,6 +194,9 @@ check-forks: $(VENV)/.installed ## forks amid busy workers
 check-soak: $(VENV)/.installed ## mixed tasks from eight threads and a loop; each ends once, memory flat
 	@mkdir -p $(REPORTS)
 	timeout 3600 $(BIN)/python tests/check/soak.py --tasks $(TASKS) $(seeded) --json $(REPORTS)/soak-$(NAME).json
+check-stops: $(VENV)/.installed ## interruptions in a row; each hits its task, and no other
+	@mkdir -p $(REPORTS)
+	timeout 3600 $(BIN)/python tests/check/stops.py --count $(STOPS) $(seeded) --json $(REPORTS)/stops-$(NAME).json
 
 # --- style -------------------------------------------------------------------------------------
 
