@@ -1,12 +1,15 @@
 """Fixtures: executors that are shut down, gates that are opened, nothing left running."""
 
 import asyncio
+import faulthandler
 import gc
+import signal
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 # The folder of `jobs`, which workers import: their sys.path is the caller's.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -15,6 +18,14 @@ import harness
 import maps
 
 from aiointerpreters.executors import InterpreterThreadPoolExecutor
+
+
+@pytest.hookimpl(trylast=True)  # after the plugin that keeps the descriptor
+def pytest_configure(config):
+    """Print all stacks when the run is ended from outside because it takes too long."""
+    faulthandler.register(
+        signal.SIGTERM, file=config.stash[fault_handler_stderr_fd_key], chain=True
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")
