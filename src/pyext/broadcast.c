@@ -13,7 +13,7 @@ static bool
 has_parcels(const struct message *message)
 {
     for (size_t i = 0; i < message->view_count; i++) {
-        if (message->views[i]->kind == VIEW_PARCEL) {
+        if (message_view(message, i)->kind == VIEW_PARCEL) {
             return true;
         }
     }

@@ -88,7 +88,7 @@ view_at(struct decoder *decoder, size_t index)
         damaged();
         return NULL;
     }
-    return decoder->message->views[index];
+    return message_view(decoder->message, index);
 }
 
 static PyObject *

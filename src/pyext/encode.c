@@ -113,22 +113,11 @@ encode_view(struct encoder *encoder, struct view *view)
                      : encode_check(wire_put_loan(&encoder->message->bytes, (size_t)index));
 }
 
-/* NULL with an exception. */
-struct view *
-encode_view_of_parcel(struct parcel *parcel)
-{
-    struct view *view = parcel_view(parcel);
-    if (view == NULL) {
-        PyErr_NoMemory();
-    }
-    return view;
-}
-
 static encoded
 encode_handle(struct encoder *encoder, PyObject *handle)
 {
     struct parcel *parcel = broadcast_parcel(handle);
-    return parcel != NULL ? encode_view(encoder, encode_view_of_parcel(parcel))
+    return parcel != NULL ? encode_view(encoder, parcel_view(parcel))
                           : encode_item(encoder, broadcast_value(handle), true);
 }
 
@@ -415,7 +404,7 @@ add_pickle_buffers(struct encoder *encoder, PyObject *buffers)
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(buffers); i++) {
         PyObject *buffer = PyList_GET_ITEM(buffers, i);
         encoded result = broadcast_check(encoder->state, buffer)
-                             ? encode_view(encoder, encode_view_of_parcel(broadcast_parcel(buffer)))
+                             ? encode_view(encoder, parcel_view(broadcast_parcel(buffer)))
                              : encode_memory(encoder, buffer, false);
         if (result != ENCODED) {
             return -1;

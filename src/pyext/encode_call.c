@@ -48,7 +48,7 @@ encode_parcel(struct encoder *encoder, PyObject *value, struct parcel *parcel)
     }
     *entry = (struct memo_entry){value, encoder->message->view_count, true};
     encoder->memo_count++;
-    return encode_view(encoder, encode_view_of_parcel(parcel));
+    return encode_view(encoder, parcel_view(parcel));
 }
 
 encoded

@@ -52,8 +52,6 @@ encoded encode_item(struct encoder *encoder, PyObject *value, bool shared);
 encoded encode_argument(struct encoder *encoder, PyObject *value, bool shared);
 /* A view (NULL with an exception: FAILED), which is taken over. */
 encoded encode_view(struct encoder *encoder, struct view *view);
-/* NULL with an exception. */
-struct view *encode_view_of_parcel(struct parcel *parcel);
 /* Whether an exception of an exporter's leaves it to pickle. */
 bool encode_exporter_refuses(void);
 

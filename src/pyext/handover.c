@@ -269,7 +269,7 @@ handover_commit(struct handover *handover, struct message *message)
         if (view == NULL) {
             return -1;
         }
-        message->views[last->index] = view;
+        *message_place(message, last->index) = view;
     }
     return 0;
 }
@@ -300,10 +300,10 @@ void
 handover_settle(const struct message *message)
 {
     for (size_t i = 0; i < message->view_count; i++) {
-        if (message->views[i]->kind != VIEW_OBJECT) {
+        if (message_view(message, i)->kind != VIEW_OBJECT) {
             continue;
         }
-        struct handed *handed = (struct handed *)message->views[i]->loan;
+        struct handed *handed = (struct handed *)message_view(message, i)->loan;
         PyObject *object = handed->block;
         if (object != NULL && Py_REFCNT(object) > 1) {
             handed->block = NULL;

@@ -46,8 +46,11 @@ void
 view_free(struct view *view)
 {
     if (view != NULL) {
+        bool is_own = view->kind != VIEW_PARCEL;
         loan_drop(view->loan);
-        free(view);
+        if (is_own) {
+            free(view);
+        }
     }
 }
 
@@ -55,7 +58,6 @@ void
 message_init(struct message *message)
 {
     wire_buffer_init(&message->bytes, message->room, sizeof(message->room));
-    message->views = NULL;
     message->view_count = 0;
 }
 
@@ -63,10 +65,11 @@ static void
 drop_views(struct message *message)
 {
     for (size_t i = 0; i < message->view_count; i++) {
-        view_free(message->views[i]);
+        view_free(message_view(message, i));
     }
-    free(message->views);
-    message->views = NULL;
+    if (message->view_count > 1) {
+        free(message->views.many);
+    }
     message->view_count = 0;
 }
 
@@ -89,25 +92,39 @@ message_size(const struct message *message)
 {
     size_t size = message->bytes.size;
     for (size_t i = 0; i < message->view_count; i++) {
-        size += (size_t)message->views[i]->size;
+        size += (size_t)message_view(message, i)->size;
     }
     return size;
+}
+
+/* Room for one more than `count`, at least 1, in an array that begins with what is there. */
+static struct view **
+grow(struct message *message, size_t count)
+{
+    if ((count & (count - 1)) != 0) { /* it grows at 1, 2, 4, 8 … */
+        return message->views.many;
+    }
+    struct view **many =
+        realloc(count == 1 ? NULL : message->views.many, 2 * count * sizeof(struct view *));
+    if (many != NULL && count == 1) {
+        many[0] = message->views.only;
+    }
+    return many;
 }
 
 ptrdiff_t
 message_add_view(struct message *message, struct view *view)
 {
     size_t count = message->view_count;
-    if ((count & (count - 1)) == 0) { /* grows at 0, 1, 2, 4, 8 … */
-        size_t capacity = count == 0 ? 1 : 2 * count;
-        struct view **views = realloc(message->views, capacity * sizeof(struct view *));
-        if (views == NULL) {
+    if (count > 0) {
+        struct view **many = grow(message, count);
+        if (many == NULL) {
             view_free(view);
             return -1;
         }
-        message->views = views;
+        message->views.many = many;
     }
-    message->views[count] = view;
-    message->view_count = count + 1;
+    message->view_count++;
+    *message_place(message, count) = view;
     return (ptrdiff_t)count;
 }

@@ -24,7 +24,8 @@ struct view {
         VIEW_BYTES,  /* the contents of a large bytes */
         VIEW_STR,    /* of a large str, units of `itemsize` bytes */
         VIEW_OBJECT, /* of a large bytes or str that the receiver may have itself (handover) */
-        VIEW_PARCEL, /* no memory: a value that is sent once (parcel), whose loan it is */
+        VIEW_PARCEL, /* no memory: a value that is sent once (parcel), whose loan it is; a part of
+                        that parcel, so that sending it once more takes no memory */
     } kind;
     int64_t queue_id;
     bool ascii; /* a str of nothing but ASCII */
@@ -48,7 +49,10 @@ enum { MESSAGE_ROOM = 48 };
 
 struct message {
     struct wire_buffer bytes;
-    struct view **views; /* owned; `view_count` of them */
+    union {
+        struct view *only;
+        struct view **many;
+    } views; /* owned; `only` while there is no more than one */
     size_t view_count;
     unsigned char room[MESSAGE_ROOM];
 };
@@ -59,6 +63,17 @@ void message_reset(struct message *message);
 void message_free(struct message *message);
 /* What it carries, in bytes: its own, and the memory that is lent beside them. */
 size_t message_size(const struct message *message);
+/* The view at a position, and the place where it stands. */
+static inline struct view *
+message_view(const struct message *message, size_t index)
+{
+    return message->view_count > 1 ? message->views.many[index] : message->views.only;
+}
+static inline struct view **
+message_place(struct message *message, size_t index)
+{
+    return message->view_count > 1 ? &message->views.many[index] : &message->views.only;
+}
 /* Takes the view over, also on failure. Gives its position, or -1: out of memory. */
 ptrdiff_t message_add_view(struct message *message, struct view *view);
 

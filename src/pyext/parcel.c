@@ -39,6 +39,7 @@ parcel_new(void)
     if (parcel != NULL) {
         loan_init(&parcel->loan, &ownerless);
         atomic_init(&parcel->holders, 1);
+        parcel->view = (struct view){.loan = &parcel->loan, .kind = VIEW_PARCEL};
         message_init(&parcel->message);
     }
     return parcel;
@@ -59,11 +60,8 @@ parcel_disown(struct parcel *parcel)
 struct view *
 parcel_view(struct parcel *parcel)
 {
-    struct view *view = view_new(&parcel->loan, 0, NULL);
-    if (view != NULL) {
-        view->kind = VIEW_PARCEL;
-    }
-    return view;
+    parcel_own(parcel);
+    return &parcel->view;
 }
 
 struct parcel *

@@ -22,6 +22,8 @@
 struct parcel {
     struct loan loan;      /* its references are the owners */
     atomic_size_t holders; /* the owners together, and the interpreters that keep the value */
+    char apart[64];        /* what all write, from what all read */
+    struct view view;      /* VIEW_PARCEL, what stands for it in messages; constant */
     struct message
         message; /* the value; constant once the parcel is shared, until no owner is left */
 };
@@ -35,7 +37,7 @@ struct parcel *parcel_new(void);
 void parcel_own(struct parcel *parcel);
 void parcel_disown(struct parcel *parcel);
 
-/* For a message: it owns the parcel until it lets go of the view. NULL: out of memory. */
+/* For a message: it owns the parcel until it lets go of the view (view_free()). */
 struct view *parcel_view(struct parcel *parcel);
 /* What a VIEW_PARCEL stands for, borrowed. */
 struct parcel *parcel_of_view(const struct view *view);

@@ -547,7 +547,7 @@ is_large(const struct task *task)
     }
     const struct message *message = &task->tagged.message;
     for (size_t i = 0; i < message->view_count; i++) {
-        if (message->views[i]->kind != VIEW_PARCEL) {
+        if (message_view(message, i)->kind != VIEW_PARCEL) {
             return true;
         }
     }
