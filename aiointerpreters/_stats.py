@@ -48,6 +48,9 @@ class Stats:
         cancelled: Tasks that were cancelled before they started.
         interrupted: Tasks that were stopped while they ran.
         set_aside: Workers that were given up and replaced, because their task did not stop.
+        recycled: Interpreters that were ended while the executor goes on: after
+            `max_tasks_per_interpreter` tasks, after `idle_timeout`, or because an interruption may
+            have broken them. Those of workers that were set aside are not among them.
         threads: Worker threads.
         interpreters: Interpreters that are there.
         bytes_in: What has gone into interpreters with tagged calls: encoded values, and the memory
@@ -64,6 +67,7 @@ class Stats:
     cancelled: int
     interrupted: int
     set_aside: int
+    recycled: int
     threads: int
     interpreters: int
     bytes_in: int

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
             argument_cache_bytes: int,
             context_vars: tuple[ContextVar[Any], ...],
             limit: tuple[int, bool, float | None] = ...,
+            recycling: tuple[int, float | None] = ...,
             **kwargs: Any,
         ) -> None: ...
         def shutdown(
@@ -124,15 +125,27 @@ class InterpreterThreadPoolExecutor(_Executor):
             loop it never waits, but raises; `submit_async` is for there.
         pending_timeout: Seconds that "block" waits for room before it raises `queue.Full`.
             Default: no limit.
+        max_tasks_per_interpreter: An interpreter that has run so many tagged tasks, whether they
+            returned or raised, is ended, and a new one takes its place, made as the first was
+            (`preload`, `initializer`). That is between tasks, and other threads go on meanwhile.
+            None: never. Default: None.
+        idle_timeout: Seconds after which an interpreter that no task has used is ended, as soon as
+            the thread that made it has nothing to do. The thread stays; a tagged task that needs an
+            interpreter later has a new one made. None: never. Default: None.
 
     Raises:
-        ValueError: `max_workers`, `max_interpreters` or `max_pending` is not positive, `grace`,
-            `argument_cache_bytes` or `pending_timeout` is negative, the last is given with "raise",
+        ValueError: `max_workers`, `max_interpreters`, `max_pending`, `max_tasks_per_interpreter` or
+            `idle_timeout` is not positive, `grace`, `argument_cache_bytes` or `pending_timeout` is
+            negative, the last is given with "raise",
             `when_full` is neither "block" nor "raise", an item of `preload` is no name that an
             interpreter could import, or one of `context_vars` is found in no module that an
             interpreter could import, and not in `__main__`.
         TypeError: `initializer` cannot be called, `preload` is no iterable of names and modules,
             `context_vars` none of context variables, or an option has another type than these.
+
+    Warns:
+        RuntimeWarning: `max_tasks_per_interpreter` or `idle_timeout` is given on Python 3.13, which
+            leaks 1.4 to 7.8 MB with each interpreter that ends.
 
     A task that waits for another one of the same executor (`result`, `exception`, the results of
     `map`) gets a `DeadlockError` if all workers there may be would wait so.
@@ -161,6 +174,8 @@ class InterpreterThreadPoolExecutor(_Executor):
         max_pending: int | None = None,
         when_full: Literal["block", "raise"] = "block",
         pending_timeout: float | None = None,
+        max_tasks_per_interpreter: int | None = None,
+        idle_timeout: float | None = None,
     ) -> None:
         names: tuple[str, ...] = ()
         if preload != ():
@@ -177,6 +192,11 @@ class InterpreterThreadPoolExecutor(_Executor):
             from aiointerpreters._limits import options
 
             limit = options(max_pending, when_full, pending_timeout)
+        recycling: tuple[int, float | None] = (0, None)
+        if max_tasks_per_interpreter is not None or idle_timeout is not None:
+            from aiointerpreters._recycling import options as recycling_options
+
+            recycling = recycling_options(max_tasks_per_interpreter, idle_timeout)
         self._max_pending = limit[0]
         self._bells: dict[asyncio.AbstractEventLoop, Bell] = {}
         super().__init__(
@@ -190,6 +210,7 @@ class InterpreterThreadPoolExecutor(_Executor):
             argument_cache_bytes=argument_cache_bytes,
             context_vars=variables,
             limit=limit,
+            recycling=recycling,
         )
 
     def __exit__(

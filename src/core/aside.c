@@ -30,8 +30,8 @@ bool
 pool_hold_empty(struct pool *pool, struct worker *worker)
 {
     pool_lock(pool);
-    bool held = !pool->closed && pool->empty_count > 0;
-    if (held) {
+    bool held = !pool->closed && (worker->slot != NULL || pool->empty_count > 0);
+    if (held && worker->slot == NULL) {
         slots_hold_locked(pool, worker, pool->empty.next);
     }
     pool_unlock(pool);

@@ -19,7 +19,8 @@
 /* The holder of a slot, which has left the resource in it, condemns that. The slot stays held, empty.
  * True: the caller is its home, and ends it now. False: its home will, and is called. */
 bool pool_condemn(struct pool *pool, struct worker *worker, struct condemned *condemned);
-/* A busy worker takes a slot to fill. False: none is empty, or the pool is closed. */
+/* A busy worker, which may hold one that is empty already, takes a slot to fill. False: none is empty, or the pool is
+ * closed. */
 bool pool_hold_empty(struct pool *pool, struct worker *worker);
 /* A condemned resource that this worker has to end, or NULL. */
 void *pool_take_condemned(struct pool *pool, struct worker *worker);

@@ -63,15 +63,22 @@ start_locked(struct pool *pool, unsigned may_start, struct calls *calls)
     return starts;
 }
 
-static struct worker *
-unpark_locked(struct pool *pool, struct list *node)
+void
+calling_unpark_locked(struct pool *pool, struct worker *worker)
 {
-    struct worker *worker = LIST_ENTRY(node, struct worker, node);
-    list_remove(node);
+    list_remove(&worker->node);
     worker->parked = false;
     pool->parked_count--;
     awake_note(true);
     calling_look_locked(pool, worker, true);
+}
+
+/* One that is to be signalled. */
+static struct worker *
+unpark_locked(struct pool *pool, struct list *node)
+{
+    struct worker *worker = LIST_ENTRY(node, struct worker, node);
+    calling_unpark_locked(pool, worker);
     return worker;
 }
 

@@ -42,6 +42,8 @@ void calling_more_locked(struct pool *pool, bool slotted, int cpu, unsigned may_
                          struct calls *calls);
 /* The same without starting any: adds to `wake`. */
 void calling_wake_some_locked(struct pool *pool, bool slotted, int cpu, struct list *wake);
+/* A worker that is parked is so no more, and looking; its own node is free again. */
+void calling_unpark_locked(struct pool *pool, struct worker *worker);
 /* One that has something else to do than jobs; nothing unless it is parked. */
 void calling_one_locked(struct pool *pool, struct worker *worker, struct list *wake);
 void calling_everyone_locked(struct pool *pool, struct list *wake);

@@ -38,7 +38,9 @@ empty(struct pool *pool)
         pool->slots[i].home = NULL;
         pool->slots[i].resource = NULL;
         pool->slots[i].visit_due = false;
+        pool->slots[i].used = false;
         pool->slots[i].visit = (struct job){.is_visit = true};
+        pool->slots[i].ending = (struct job){.is_ending = true};
         list_push_back(&pool->empty, &pool->slots[i].node);
     }
     pool->free_count = pool->empty_count = pool->max_slots;
@@ -47,7 +49,8 @@ empty(struct pool *pool)
 int
 pool_init(struct pool *pool, unsigned max_workers, unsigned max_slots)
 {
-    *pool = (struct pool){.max_workers = max_workers, .max_slots = max_slots};
+    *pool = (struct pool){
+        .max_workers = max_workers, .max_slots = max_slots, .idle_timeout = OS_FOREVER};
     pool->slots = calloc(max_slots, sizeof(*pool->slots));
     if (pool->slots == NULL) {
         return ENOMEM;
@@ -72,6 +75,12 @@ pool_destroy(struct pool *pool)
 {
     os_mutex_destroy(&pool->lock);
     free(pool->slots);
+}
+
+void
+pool_end_idle(struct pool *pool, int64_t idle_timeout)
+{
+    pool->idle_timeout = idle_timeout;
 }
 
 /* -- submitting -- */
@@ -219,6 +228,7 @@ pool_slot_made(struct pool *pool, struct worker *worker, void *resource)
     pool_lock(pool);
     worker->slot->resource = resource;
     worker->slot->home = worker;
+    worker->slot->used = true;
     worker->homes++;
     pool->made++;
     calling_more_locked(pool, false, ANY_CPU, pool->maker_count > 0 ? UINT_MAX : 0, &calls);
@@ -300,7 +310,7 @@ choose_job_locked(struct pool *pool, struct worker *worker)
     return other;
 }
 
-/* Takes a job, or a visit, and becomes busy, or gives NULL and is looking. When the last pending job of
+/* Takes a job, a visit or an ending, and becomes busy, or gives NULL and is looking. When the last pending job of
  * a closed pool is gone, those parked have to be told, so that they leave. */
 static struct job *
 take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
@@ -314,6 +324,9 @@ take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
     }
     else if (calling_visits_locked(pool) > 0 && slots_hold_due_locked(pool, worker)) {
         job = &worker->slot->visit;
+    }
+    else if (slots_hold_idle_locked(pool, worker)) {
+        job = &worker->slot->ending;
     }
     calling_look_locked(pool, worker, job == NULL);
     if (job != NULL) {
@@ -361,11 +374,40 @@ spin(struct pool *pool)
     }
 }
 
-static void
-await_signal(struct worker *worker)
+/* False: there was none by the deadline. */
+static bool
+await_signal(struct worker *worker, int64_t deadline_ns)
 {
     while (atomic_exchange_explicit(&worker->signal, 0, memory_order_acquire) == 0) {
-        os_word_wait(&worker->signal, 0, OS_FOREVER);
+        if (os_word_wait(&worker->signal, 0, deadline_ns) == OS_TIMED_OUT) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Until it is called, or something that it is home to may have been idle for too long. Looking afterwards. */
+static void
+park_locked(struct pool *pool, struct worker *worker)
+{
+    int64_t deadline = slots_idle_deadline_locked(pool, worker);
+    calling_look_locked(pool, worker, false);
+    worker->cpu = os_current_cpu();
+    list_push_front(&pool->parked, &worker->node);
+    worker->parked = true;
+    pool->parked_count++;
+    awake_note(false);
+    pool_unlock(pool);
+    bool called = await_signal(worker, deadline);
+    stats_awake(&worker->sheet);
+    pool_lock(pool);
+    if (!called && worker->parked) {
+        calling_unpark_locked(pool, worker);
+    }
+    else if (!called) { /* called meanwhile: its node is the caller's until the signal */
+        pool_unlock(pool);
+        await_signal(worker, OS_FOREVER);
+        pool_lock(pool);
     }
 }
 
@@ -394,16 +436,7 @@ pool_wait(struct pool *pool, struct worker *worker)
             pool->spinning = false;
             continue;
         }
-        calling_look_locked(pool, worker, false);
-        worker->cpu = os_current_cpu();
-        list_push_front(&pool->parked, &worker->node);
-        worker->parked = true;
-        pool->parked_count++;
-        awake_note(false);
-        pool_unlock(pool);
-        await_signal(worker);
-        stats_awake(&worker->sheet);
-        pool_lock(pool);
+        park_locked(pool, worker);
     }
     pool_unlock(pool);
     calling_signal(&leaving);
@@ -420,6 +453,9 @@ pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job)
     if (job != NULL && job->is_visit) {
         worker->slot->visit_due = true;
         job = NULL;
+    }
+    if (job != NULL && job->is_ending) {
+        job = NULL; /* it stays due */
     }
     slots_release_locked(pool, worker);
     if (job != NULL) {

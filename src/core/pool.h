@@ -38,6 +38,12 @@
  * its home or another. Workers are woken for visits as for jobs, and none is started. A closed pool has
  * no visits: its interpreters end.
  *
+ * A resource that no job has used for `idle_timeout` is ended. Only its home may do that, so the home of a free
+ * slot parks no longer than until then, and gets the slot's `ending` when it finds no job. What others hold
+ * meanwhile cannot be due sooner than a whole timeout from now; so a home that parks needs no call when it is
+ * given back. A slot that was only visited has not been used. Jobs come first, a closed pool has no endings, and while
+ * makers wait for a number of resources, or a slot is being filled, none is ended.
+ *
  * Locking: `lock` guards every field unless its line says otherwise. It is a leaf: nobody waits for
  * a GIL, calls Python or parks while holding it. Every function here may be called attached or
  * detached, but pool_wait(), pool_reclaim_slot() and pool_await_workers() block and want the caller
@@ -70,6 +76,7 @@ struct job {
     bool queued;       /* in one of the pool's queues */
     uint8_t weight;    /* 0: it is not timed; else it stands for so many (stats) */
     bool is_visit;     /* a slot's; never pending; constant */
+    bool is_ending;    /* the same: its home is to end what is in the slot; constant */
 };
 
 /* The right to use one interpreter. Its fields but `node` are the holder's while somebody holds
@@ -79,7 +86,10 @@ struct slot {
     struct worker *home; /* the worker that made `resource` and alone may end it */
     void *resource;      /* the interpreter, NULL until made */
     bool visit_due;      /* asked for, and the slot not taken for a job since; pool lock */
-    struct job visit;    /* what pool_take() gives for it; constant */
+    bool used;           /* taken for a job, or filled, since it was last given back; pool lock */
+    int64_t idle_since;  /* when it was given back after that; pool lock */
+    struct job visit;    /* what pool_take() gives for a visit; constant */
+    struct job ending;   /* what its home gets when it has been idle for too long; constant */
 };
 
 /* Embedded in a resource, for when it is condemned. Pool lock. */
@@ -134,9 +144,10 @@ struct pool {
     struct list empty;   /* slots without one that nobody holds */
     unsigned free_count; /* in both lists together */
     unsigned empty_count;
-    unsigned visits;    /* slots in `free` with a visit due */
-    unsigned made;      /* slots with an interpreter, whoever holds them */
-    unsigned max_slots; /* constant */
+    unsigned visits;      /* slots in `free` with a visit due */
+    unsigned made;        /* slots with an interpreter, whoever holds them */
+    unsigned max_slots;   /* constant */
+    int64_t idle_timeout; /* ns that a resource may be idle; OS_FOREVER; constant (pool_end_idle) */
 
     struct turns turns;                       /* room for pending jobs */
     struct list roster;                       /* every worker that has joined it (roster.h) */
@@ -160,6 +171,8 @@ struct pool {
 int pool_init(struct pool *pool, unsigned max_workers, unsigned max_slots);
 /* No worker may be left. */
 void pool_destroy(struct pool *pool);
+/* Before the first job: resources that no job uses for so many nanoseconds are ended, as jobs with is_ending. */
+void pool_end_idle(struct pool *pool, int64_t idle_timeout);
 
 typedef enum {
     POOL_QUEUED = 0,   /* somebody will take it */
@@ -195,8 +208,9 @@ bool pool_worker_failed(struct pool *pool);
 /* The first call of a started worker. */
 void pool_join(struct pool *pool, struct worker *worker);
 
-/* Takes the oldest job that can start now, or else a visit that is due (job->is_visit), acquiring or
- * giving back worker->slot as the job needs; NULL: there is none, and the worker is idle from now on: pool_wait() must follow. A job that
+/* Takes the oldest job that can start now, or else a visit that is due (job->is_visit), or the ending of a resource
+ * that this worker is home to (job->is_ending: pool_condemn() comes next), acquiring or giving back worker->slot as
+ * the job needs; NULL: there is none, and the worker is idle from now on: pool_wait() must follow. A job that
  * needs a slot comes with worker->slot held; a maker with an empty one, or with none. */
 struct job *pool_take(struct pool *pool, struct worker *worker);
 

@@ -25,6 +25,17 @@ visits_due(const struct list *slots)
     return count;
 }
 
+/* Of slots that nobody holds. */
+static size_t
+in_use(const struct list *slots)
+{
+    size_t count = 0;
+    for (const struct list *node = slots->next; node != slots; node = node->next) {
+        count += LIST_ENTRY(node, struct slot, node)->used;
+    }
+    return count;
+}
+
 static void
 require(bool holds, const char *what)
 {
@@ -55,6 +66,7 @@ pool_check_locked(const struct pool *pool)
     require(pool->starting <= pool->coming, "starting <= coming");
     require(visits_due(&pool->free) == pool->visits, "visits");
     require(visits_due(&pool->empty) == 0, "no visits where there is no interpreter");
+    require(in_use(&pool->free) + in_use(&pool->empty) == 0, "what nobody holds is idle");
     require(calling_task_demand_locked(pool) + calling_visits_locked(pool) == 0 ||
                 pool->coming > pool->starting || pool->parked_count == 0,
             "somebody is looking, or nobody could be woken");

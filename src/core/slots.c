@@ -16,6 +16,10 @@ slots_release_locked(struct pool *pool, struct worker *worker)
         return;
     }
     worker->slot = NULL;
+    if (slot->used && pool->idle_timeout != OS_FOREVER) {
+        slot->idle_since = os_now_ns();
+    }
+    slot->used = false;
     list_push_front(slot->resource != NULL ? &pool->free : &pool->empty, &slot->node);
     pool->free_count++;
     pool->empty_count += slot->resource == NULL;
@@ -56,6 +60,7 @@ slots_acquire_locked(struct pool *pool, struct worker *worker)
 {
     if (worker->slot != NULL) {
         worker->slot->visit_due = false;
+        worker->slot->used = true;
         return true;
     }
     if (pool->free_count == 0) {
@@ -66,6 +71,7 @@ slots_acquire_locked(struct pool *pool, struct worker *worker)
         node = list_is_empty(&pool->free) ? pool->empty.next : pool->free.next;
     }
     slots_hold_locked(pool, worker, node);
+    worker->slot->used = true;
     return true;
 }
 
@@ -83,6 +89,66 @@ slots_hold_due_locked(struct pool *pool, struct worker *worker)
         slots_hold_locked(pool, worker, chosen);
     }
     return chosen != NULL;
+}
+
+static bool
+ends_idle(const struct pool *pool, const struct worker *worker)
+{
+    return pool->idle_timeout != OS_FOREVER && worker->homes > 0 && !pool->closed;
+}
+
+/* Somebody waits until a number of resources is there, or fills a slot for that: none is taken from them. */
+static bool
+is_filling(const struct pool *pool)
+{
+    return pool->maker_count > 0 || pool->max_slots - pool->empty_count > pool->made;
+}
+
+static int64_t
+later(const struct pool *pool, int64_t since)
+{
+    return pool->idle_timeout < OS_FOREVER - since ? since + pool->idle_timeout : OS_FOREVER;
+}
+
+bool
+slots_hold_idle_locked(struct pool *pool, struct worker *worker)
+{
+    if (!ends_idle(pool, worker) || list_is_empty(&pool->free) || is_filling(pool)) {
+        return false;
+    }
+    int64_t now = os_now_ns();
+    for (struct list *node = pool->free.next; node != &pool->free; node = node->next) {
+        const struct slot *slot = LIST_ENTRY(node, struct slot, node);
+        if (slot->home == worker && later(pool, slot->idle_since) <= now) {
+            slots_hold_locked(pool, worker, node);
+            return true;
+        }
+    }
+    return false;
+}
+
+int64_t
+slots_idle_deadline_locked(struct pool *pool, struct worker *worker)
+{
+    if (!ends_idle(pool, worker)) {
+        return OS_FOREVER;
+    }
+    if (is_filling(pool)) {
+        return later(pool, os_now_ns());
+    }
+    unsigned seen = 0;
+    int64_t deadline = OS_FOREVER;
+    for (struct list *node = pool->free.next; node != &pool->free; node = node->next) {
+        const struct slot *slot = LIST_ENTRY(node, struct slot, node);
+        if (slot->home == worker) {
+            int64_t due = later(pool, slot->idle_since);
+            deadline = due < deadline ? due : deadline;
+            seen++;
+        }
+    }
+    /* What somebody holds is given back later than now. */
+    int64_t due = seen < worker->homes ? later(pool, os_now_ns()) : OS_FOREVER;
+    return due < deadline ? due : deadline;
 }
 
 void

@@ -15,6 +15,11 @@ struct list *slots_find_home_locked(struct pool *pool, struct worker *worker);
 bool slots_acquire_locked(struct pool *pool, struct worker *worker);
 /* For a worker that holds none: takes a free slot with a visit due; its own, if possible. False: none is. */
 bool slots_hold_due_locked(struct pool *pool, struct worker *worker);
+/* For a worker that holds none and finds no job: takes a free slot that it is home to and that has been idle for too
+ * long. False: none is. */
+bool slots_hold_idle_locked(struct pool *pool, struct worker *worker);
+/* When slots_hold_idle_locked() may find something for this worker, if nothing happens until then; OS_FOREVER. */
+int64_t slots_idle_deadline_locked(struct pool *pool, struct worker *worker);
 /* The resource is gone from a slot, which somebody holds. */
 void slots_empty_locked(struct pool *pool, struct slot *slot);
 /* Somebody may wait for what was given back, to end it. */

@@ -25,6 +25,7 @@ enum stats_event {
     STATS_CANCELLED,   /* before it started */
     STATS_INTERRUPTED, /* while it ran */
     STATS_SET_ASIDE,   /* a worker that was given up: its task did not stop */
+    STATS_RECYCLED,    /* an interpreter that was ended while its executor goes on */
     STATS_EVENTS,
 };
 

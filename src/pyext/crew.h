@@ -50,7 +50,8 @@ struct crew {
     PyObject *initargs;       /* tuple */
     bool initializes_threads; /* the initializer is not tagged */
     struct interp_initializer interp;
-    int64_t grace; /* ns from asking a task to stop to setting its worker aside; constant */
+    unsigned max_tasks; /* that an interpreter may run; 0: any number; constant */
+    int64_t grace;      /* ns from asking a task to stop to setting its worker aside; constant */
     PyObject *context_vars;  /* tuple of ContextVar, or NULL; set by who made the crew, constant */
     struct preload *preload; /* owned, or NULL; set by who made the crew, constant then */
     struct repeats *repeats; /* owned, or NULL: arguments are not recognised; set as `preload` */

@@ -5,6 +5,7 @@
 #include "map.h"
 #include "options.h"
 #include "prestart.h"
+#include "renewal.h"
 #include "registry.h"
 #include "report.h"
 #include "stack.h"
@@ -85,7 +86,8 @@ new_crew(struct state *state, const struct options *options)
     if (options->context_vars != NULL && PyTuple_GET_SIZE(options->context_vars) > 0) {
         crew->context_vars = Py_NewRef(options->context_vars);
     }
-    if (options->limit != NULL && limit_set(crew, options->limit) < 0) {
+    if ((options->limit != NULL && limit_set(crew, options->limit) < 0) ||
+        (options->recycling != NULL && renewal_set(crew, options->recycling) < 0)) {
         crew_drop(crew);
         return NULL;
     }

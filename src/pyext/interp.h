@@ -19,6 +19,7 @@ struct interp {
     bool failed;                /* its initializer has; no task may run in it */
     struct condemned condemned; /* of its home, when it must not be used any more */
     unsigned home_version;      /* home; attached only */
+    unsigned tasks;             /* run in it (renewal) */
     atomic_uint pins;           /* it must not end meanwhile; parked on by interp_end() */
 };
 

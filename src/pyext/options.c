@@ -118,15 +118,17 @@ options_parse(struct options *options, PyObject *args, PyObject *kwargs)
                             "argument_cache_bytes",
                             "context_vars",
                             "limit",
+                            "recycling",
                             NULL};
     PyObject *max_workers = Py_None, *max_interpreters = Py_None, *grace = NULL,
              *cache_bytes = NULL;
     *options = (struct options){.initializer = Py_None};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOO$OO!OOO!O!:InterpreterThreadPoolExecutor",
-                                     names, &max_workers, &options->prefix, &options->initializer,
-                                     &options->initargs, &max_interpreters, &PyTuple_Type,
-                                     &options->preload, &grace, &cache_bytes, &PyTuple_Type,
-                                     &options->context_vars, &PyTuple_Type, &options->limit)) {
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "|OOOO$OO!OOO!O!O!:InterpreterThreadPoolExecutor", names, &max_workers,
+            &options->prefix, &options->initializer, &options->initargs, &max_interpreters,
+            &PyTuple_Type, &options->preload, &grace, &cache_bytes, &PyTuple_Type,
+            &options->context_vars, &PyTuple_Type, &options->limit, &PyTuple_Type,
+            &options->recycling)) {
         return -1;
     }
     if (parse_grace(grace, &options->grace) < 0 ||

@@ -19,6 +19,7 @@ struct options {
     PyObject *preload;      /* tuple */
     PyObject *context_vars; /* tuple */
     PyObject *limit;        /* tuple (limit_set) */
+    PyObject *recycling;    /* tuple (renewal_set) */
 };
 
 /* 0, or -1 with an exception. */

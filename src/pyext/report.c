@@ -32,13 +32,13 @@ report_totals(struct crew *crew)
     PyObject *result = NULL;
     if (wait != NULL && run != NULL) {
         result = Py_BuildValue(
-            "(KKKKKKKIIKKOO)", (unsigned long long)totals->pending,
+            "(KKKKKKKKIIKKOO)", (unsigned long long)totals->pending,
             (unsigned long long)totals->sum.running, (unsigned long long)events[STATS_DONE],
             (unsigned long long)events[STATS_FAILED], (unsigned long long)events[STATS_CANCELLED],
             (unsigned long long)events[STATS_INTERRUPTED],
-            (unsigned long long)events[STATS_SET_ASIDE], totals->workers, totals->made,
-            (unsigned long long)totals->sum.bytes_in, (unsigned long long)totals->sum.bytes_out,
-            wait, run);
+            (unsigned long long)events[STATS_SET_ASIDE], (unsigned long long)events[STATS_RECYCLED],
+            totals->workers, totals->made, (unsigned long long)totals->sum.bytes_in,
+            (unsigned long long)totals->sum.bytes_out, wait, run);
     }
     Py_XDECREF(wait);
     Py_XDECREF(run);

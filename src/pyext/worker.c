@@ -15,6 +15,7 @@
 #include "homecall.h"
 #include "prestart.h"
 #include "registry.h"
+#include "renewal.h"
 #include "stopping.h"
 #include "target.h"
 #include "task.h"
@@ -22,8 +23,8 @@
 
 /* -- moving -- */
 
-static void
-go_nowhere(struct worker_thread *worker)
+void
+worker_go_nowhere(struct worker_thread *worker)
 {
     if (worker->where == AT_MAIN) {
         worker->main = PyEval_SaveThread();
@@ -35,26 +36,24 @@ go_nowhere(struct worker_thread *worker)
     worker->where = DETACHED;
 }
 
-static void
-go_main(struct worker_thread *worker)
+void
+worker_go_main(struct worker_thread *worker)
 {
     if (worker->where != AT_MAIN) {
-        go_nowhere(worker);
+        worker_go_nowhere(worker);
         PyEval_RestoreThread(worker->main);
         worker->where = AT_MAIN;
     }
 }
 
-/* To the interpreter of the slot that is held, which must have been made. False, attached to nothing:
- * there is no memory for a guest's thread state. */
-static bool
-go_interp(struct worker_thread *worker)
+bool
+worker_go_interp(struct worker_thread *worker)
 {
     struct slot *slot = worker->base.slot;
     if (worker->where == AT_INTERP && worker->entered == slot->resource) {
         return true;
     }
-    go_nowhere(worker);
+    worker_go_nowhere(worker);
     worker->at_home = slot->home == &worker->base;
     if (!interp_enter(slot->resource, worker->at_home)) {
         return false;
@@ -66,27 +65,28 @@ go_interp(struct worker_thread *worker)
 
 /* A guest may not stay attached without the slot, since the home could end the interpreter; so it
  * goes before the slot may be given back, which is whenever the pool is asked for the next job. */
-static struct job *
-take(struct worker_thread *worker)
+struct job *
+worker_take(struct worker_thread *worker)
 {
+    if (worker->renews) {
+        return NULL; /* it has that to do first, and is not to be counted on */
+    }
     if (worker->where == AT_INTERP && !worker->at_home) {
-        go_nowhere(worker);
+        worker_go_nowhere(worker);
     }
     return pool_take(&worker->crew->pool, &worker->base);
 }
 
-/* A task that forks returns twice, here too. In the child the pool has forgotten this worker, whose
- * thread is the child's only one: it finishes its task and ends. */
-static bool
-is_forked(const struct worker_thread *worker)
+bool
+worker_is_forked(const struct worker_thread *worker)
 {
     return worker->generation != registry_generation();
 }
 
 /* -- publishing -- */
 
-static void
-start_workers(struct worker_thread *worker, unsigned count)
+void
+worker_start_others(struct worker_thread *worker, unsigned count)
 {
     for (; count > 0; count--) {
         if (crew_start_worker(worker->crew) < 0) {
@@ -99,9 +99,9 @@ start_workers(struct worker_thread *worker, unsigned count)
 static void
 go_tell(struct worker_thread *worker)
 {
-    go_main(worker); /* first: a guest must not stay attached without the slot */
+    worker_go_main(worker); /* first: a guest must not stay attached without the slot */
     if (worker->base.slot != NULL) {
-        start_workers(worker, pool_stay_busy(&worker->crew->pool, &worker->base, NULL));
+        worker_start_others(worker, pool_stay_busy(&worker->crew->pool, &worker->base, NULL));
     }
 }
 
@@ -115,10 +115,10 @@ drop(struct worker_thread *worker, struct task *task, struct job *next)
     }
     if (task->result != NULL) {
         unsigned wanted = pool_stay_busy(&worker->crew->pool, &worker->base, next);
-        go_main(worker);
-        start_workers(worker, wanted);
+        worker_go_main(worker);
+        worker_start_others(worker, wanted);
         task_free(task);
-        return is_forked(worker) ? NULL : take(worker);
+        return worker_is_forked(worker) ? NULL : worker_take(worker);
     }
     task_free(task);
     return next;
@@ -133,7 +133,7 @@ hand_in(struct worker_thread *worker, struct task *task)
         go_tell(worker);
         future_tell_together(worker->crew->state, told);
     }
-    return is_forked(worker) ? NULL : take(worker);
+    return worker_is_forked(worker) ? NULL : worker_take(worker);
 }
 
 /* Ends a task whose outcome is set, drops it, and gives the next job. The worker counts itself idle
@@ -145,8 +145,8 @@ publish(struct worker_thread *worker, struct task *task)
     if (worker->where == AT_MAIN && task->future == NULL && !task->wanted) {
         Py_CLEAR(task->result); /* nobody will ask: its destructors run while we count as busy */
     }
-    if (is_forked(worker)) {
-        go_main(worker);
+    if (worker_is_forked(worker)) {
+        worker_go_main(worker);
         future_tell_finished(worker->crew->state, task);
         task_drop(task);
         return NULL;
@@ -158,22 +158,22 @@ publish(struct worker_thread *worker, struct task *task)
         return hand_in(worker, task);
     }
     if (!fstate_is_observed(&task->state)) {
-        struct job *next = take(worker);
+        struct job *next = worker_take(worker);
         if (next == NULL) {
-            go_nowhere(worker); /* whoever waits for the result wants our GIL next */
+            worker_go_nowhere(worker); /* whoever waits for the result wants our GIL next */
         }
         if (fstate_finish_quietly(&task->state)) {
             return drop(worker, task, next);
         }
         stopping_settle(task); /* observed, or cancelled meanwhile */
         unsigned wanted = pool_stay_busy(&worker->crew->pool, &worker->base, next);
-        go_main(worker);
-        start_workers(worker, wanted);
+        worker_go_main(worker);
+        worker_start_others(worker, wanted);
     }
     go_tell(worker);
     future_tell_finished(worker->crew->state, task);
     task_drop(task);
-    return is_forked(worker) ? NULL : take(worker); /* a callback may have forked */
+    return worker_is_forked(worker) ? NULL : worker_take(worker); /* a callback may have forked */
 }
 
 /* A task that was cancelled before it could start. */
@@ -184,14 +184,14 @@ skip(struct worker_thread *worker, struct task *task)
         stats_count(&worker->base.sheet, STATS_CANCELLED);
     }
     if (!task->job.slotted) {
-        go_main(worker); /* what it holds may be ours to drop */
+        worker_go_main(worker); /* what it holds may be ours to drop */
     }
     if (!fstate_notify_quietly(&task->state)) {
-        go_main(worker);
+        worker_go_main(worker);
         future_tell_cancelled(task);
     }
     task_drop(task);
-    return is_forked(worker) ? NULL : take(worker);
+    return worker_is_forked(worker) ? NULL : worker_take(worker);
 }
 
 /* At main: ends the task with the exception that is set. */
@@ -216,7 +216,7 @@ count_end(struct worker_thread *worker, struct task *task, enum stats_event even
 static struct job *
 run_plain(struct worker_thread *worker, struct task *task)
 {
-    go_main(worker);
+    worker_go_main(worker);
     struct plain_call *call = &task->plain;
     roster_start(&worker->base, &task->job, STATS_PLAIN, call->function);
     PyObject *value = PyObject_Call(call->function, call->args, call->kwargs);
@@ -230,81 +230,13 @@ run_plain(struct worker_thread *worker, struct task *task)
     return publish(worker, task);
 }
 
-/* Runs the executor's preload and initializer in the interpreter just made. False: it failed; at
- * main, the crew broken. */
-static bool
-initialize_interp(struct worker_thread *worker)
-{
-    struct crew *crew = worker->crew;
-    struct message error;
-    message_init(&error);
-    const char *module =
-        crew->preload == NULL ? NULL : execute_preload(worker->entered, crew->preload, &error);
-    bool done = module == NULL &&
-                (!crew->interp.wanted || execute_initializer(worker->entered, crew->interp.func,
-                                                             crew->interp.call, &error));
-    if (!done) {
-        worker->entered->failed = true;
-        go_main(worker);
-        PyObject *cause = transport_decode_error(crew->state, &error);
-        if (cause == NULL) {
-            cause = PyErr_GetRaisedException();
-        }
-        if (module != NULL) {
-            crew_break_preload(crew, cause, module);
-        }
-        else {
-            crew_break(crew, cause);
-        }
-        Py_DECREF(cause);
-    }
-    message_free(&error);
-    return done;
-}
-
-/* Makes the interpreter of the slot that is held; `ahead` of any task, more of it is made ready. 0,
- * attached to it; or -1, at main, with an exception. */
-static int
-make_interp(struct worker_thread *worker, bool ahead)
-{
-    char why[512];
-    go_nowhere(worker);
-    struct interp *interp = interp_create(why, sizeof(why));
-    if (interp == NULL) {
-        go_main(worker);
-        PyErr_Format(PyExc_RuntimeError, "an interpreter could not be created: %s", why);
-        return -1;
-    }
-    worker->entered = interp;
-    worker->at_home = true;
-    worker->where = AT_INTERP;
-    bool ready = initialize_interp(worker);
-    if (ready && ahead) {
-        execute_warm_up(interp);
-    }
-    if (!is_forked(worker)) { /* by a callback of what has failed */
-        /* Whoever waits for the interpreter finds it ready, or the pool broken. */
-        unsigned wanted = pool_slot_made(&worker->crew->pool, &worker->base, interp);
-        if (wanted > 0) {
-            go_main(worker);
-            start_workers(worker, wanted);
-        }
-    }
-    if (!ready) {
-        crew_raise_broken(worker->crew);
-        return -1;
-    }
-    (void)go_interp(worker); /* its home has a thread state there */
-    return 0;
-}
-
 /* A task that nobody waits for any more has ended. */
 static struct job *
 let_go(struct worker_thread *worker, struct task *task)
 {
-    go_nowhere(worker);
+    worker_go_nowhere(worker);
     task_drop(task);
-    return take(worker);
+    return worker_take(worker);
 }
 
 /* A task that was stopped, but not by its future, nor because its time was over. */
@@ -314,7 +246,7 @@ publish_stopped(struct worker_thread *worker, struct task *task)
     go_tell(worker);
     future_tell_stopped(worker->crew->state, task);
     task_drop(task);
-    return is_forked(worker) ? NULL : take(worker);
+    return worker_is_forked(worker) ? NULL : worker_take(worker);
 }
 
 /* The worker was set aside, and comes back after all: its task's future has ended, and others do its work. */
@@ -325,28 +257,12 @@ come_back(struct worker_thread *worker, struct task *task)
     stopping_settle(task);           /* waits until it is aside for good */
     stats_idle(&worker->base.sheet); /* who has set it aside has counted the task */
     worker->is_aside = true;
-    go_nowhere(worker);
+    worker_go_nowhere(worker);
     task_drop(task);
     if (pool_left_condemned(&worker->crew->pool, &worker->base, &interp->condemned)) {
         interp_end(interp);
     }
     return NULL;
-}
-
-/* Has nothing else to do: makes an interpreter where one was taken out of use. */
-static struct job *
-refill(struct worker_thread *worker)
-{
-    struct pool *pool = &worker->crew->pool;
-    unsigned wanted = pool_stay_busy(pool, &worker->base, NULL);
-    if (wanted > 0) {
-        go_main(worker);
-        start_workers(worker, wanted);
-    }
-    if (pool_hold_empty(pool, &worker->base) && make_interp(worker, true) < 0) {
-        PyErr_Clear(); /* whoever needs one finds out, and says so */
-    }
-    return is_forked(worker) ? NULL : take(worker);
 }
 
 static void
@@ -374,22 +290,12 @@ publish_stoppable(struct worker_thread *worker, struct task *task)
     return stopped && !task->expired ? publish_stopped(worker, task) : publish(worker, task);
 }
 
-/* The same where the interruption may have broken the interpreter: nobody may use it again. */
+/* The same for the last task in its interpreter. */
 static struct job *
 publish_and_renew(struct worker_thread *worker, struct task *task)
 {
-    struct interp *interp = worker->entered;
-    go_nowhere(worker);
-    bool is_home = pool_condemn(&worker->crew->pool, &worker->base, &interp->condemned);
-    struct job *next = publish_stoppable(worker, task);
-    if (is_forked(worker)) {
-        return NULL;
-    }
-    if (is_home) {
-        go_nowhere(worker);
-        interp_end(interp);
-    }
-    return next == NULL ? refill(worker) : next;
+    renewal_begin(worker);
+    return publish_stoppable(worker, task);
 }
 
 static struct job *
@@ -407,26 +313,28 @@ run_stoppable(struct worker_thread *worker, struct task *task)
     if (execute_task(worker->entered, task, worker->target)) {
         return come_back(worker, task);
     }
-    return worker->target->unsound ? publish_and_renew(worker, task)
-                                   : publish_stoppable(worker, task);
+    bool is_worn = renewal_is_worn(worker);
+    /* Where the interruption may have broken the interpreter, nobody may use it again. */
+    return is_worn || worker->target->unsound ? publish_and_renew(worker, task)
+                                              : publish_stoppable(worker, task);
 }
 
 static struct job *
 run_tagged(struct worker_thread *worker, struct task *task)
 {
     if (worker->base.slot->resource == NULL) {
-        if (make_interp(worker, false) < 0) {
+        if (renewal_make(worker, false) < 0) {
             stats_count(&worker->base.sheet, STATS_FAILED);
             return publish_raised(worker, task);
         }
     }
-    else if (!go_interp(worker)) {
-        go_main(worker);
+    else if (!worker_go_interp(worker)) {
+        worker_go_main(worker);
         PyErr_NoMemory();
         return publish_raised(worker, task);
     }
     if (worker->entered->failed) {
-        go_main(worker);
+        worker_go_main(worker);
         crew_raise_broken(worker->crew);
         stats_count(&worker->base.sheet, STATS_FAILED);
         return publish_raised(worker, task);
@@ -437,8 +345,8 @@ run_tagged(struct worker_thread *worker, struct task *task)
         return run_stoppable(worker, task);
     }
     execute_task(worker->entered, task, NULL);
-    count_tagged(worker, task);
-    return publish(worker, task);
+    return renewal_is_worn(worker) ? publish_and_renew(worker, task)
+                                   : publish_stoppable(worker, task);
 }
 
 /* A maker stays pending until all that it wants is there, so that it can be given back: what it has
@@ -450,11 +358,11 @@ run_maker(struct worker_thread *worker, struct task *task)
     if (fstate_is_done(&task->state)) {
         return skip(worker, task);
     }
-    bool failed = worker->base.slot != NULL && make_interp(worker, true) < 0;
-    go_main(worker);
+    bool failed = worker->base.slot != NULL && renewal_make(worker, true) < 0;
+    worker_go_main(worker);
     if (!failed && !pool_is_satisfied(pool, &task->job)) {
-        start_workers(worker, pool_stay_busy(pool, &worker->base, &task->job));
-        return take(worker);
+        worker_start_others(worker, pool_stay_busy(pool, &worker->base, &task->job));
+        return worker_take(worker);
     }
     if (!fstate_start(&task->state)) { /* cancelled meanwhile */
         PyErr_Clear();
@@ -471,9 +379,9 @@ run_maker(struct worker_thread *worker, struct task *task)
 static struct job *
 run_visit(struct worker_thread *worker)
 {
-    go_interp(worker);
+    worker_go_interp(worker);
     execute_visit(worker->entered);
-    return take(worker);
+    return worker_take(worker);
 }
 
 static struct job *
@@ -481,6 +389,9 @@ run(struct worker_thread *worker, struct job *job)
 {
     if (job->is_visit) {
         return run_visit(worker);
+    }
+    if (job->is_ending) {
+        return renewal_end_idle(worker);
     }
     struct task *task = LIST_ENTRY(job, struct task, job);
     if (job->wants > 0) {
@@ -492,32 +403,25 @@ run(struct worker_thread *worker, struct job *job)
     return job->slotted ? run_tagged(worker, task) : run_plain(worker, task);
 }
 
-/* Ends interpreters that this worker has made and nobody may use again. */
-static void
-end_condemned(struct worker_thread *worker)
-{
-    struct interp *interp;
-    go_nowhere(worker);
-    while ((interp = pool_take_condemned(&worker->crew->pool, &worker->base)) != NULL) {
-        interp_end(interp);
-    }
-}
-
 static void
 run_all(struct worker_thread *worker)
 {
-    struct job *job = take(worker);
+    struct job *job = worker_take(worker);
     for (;;) {
         if (job == NULL) {
-            if (is_forked(worker) || worker->is_aside) {
+            if (worker_is_forked(worker) || worker->is_aside) {
                 return;
             }
-            go_nowhere(worker);
+            if (worker->renews) {
+                job = renewal_finish(worker);
+                continue;
+            }
+            worker_go_nowhere(worker);
             job = pool_wait(&worker->crew->pool, &worker->base);
         }
         if (worker->base.summoned) {
-            end_condemned(worker);
-            job = job == NULL ? take(worker) : job;
+            renewal_end_condemned(worker);
+            job = job == NULL ? worker_take(worker) : job;
         }
         else if (job == NULL) {
             return;
@@ -567,7 +471,7 @@ initialize_thread(struct crew *crew)
 static void
 tell_expired(struct worker_thread *worker, struct task *task)
 {
-    start_workers(worker, pool_stay_busy(&worker->crew->pool, &worker->base, NULL));
+    worker_start_others(worker, pool_stay_busy(&worker->crew->pool, &worker->base, NULL));
     future_tell_expired(worker->crew->state, task);
 }
 
@@ -584,20 +488,8 @@ tell_started(struct worker_thread *worker, struct start *start, bool ready)
     PyObject *calls = prestart_tell(start, error);
     Py_XDECREF(error);
     if (calls != NULL) {
-        start_workers(worker, pool_stay_busy(&worker->crew->pool, &worker->base, NULL));
+        worker_start_others(worker, pool_stay_busy(&worker->crew->pool, &worker->base, NULL));
         prestart_finish(calls);
-    }
-}
-
-static void
-end_interps(struct worker_thread *worker)
-{
-    struct pool *pool = &worker->crew->pool;
-    struct interp *interp;
-    go_nowhere(worker);
-    while ((interp = pool_reclaim_slot(pool, &worker->base)) != NULL) {
-        interp_end(interp);
-        pool_slot_ended(pool, &worker->base);
     }
 }
 
@@ -627,26 +519,26 @@ worker_main(PyObject *capsule, PyObject *Py_UNUSED(ignored))
     if (start->expired != NULL) {
         tell_expired(&worker, start->expired);
     }
-    bool ready = !is_forked(&worker) && initialize_thread(crew);
-    if (!is_forked(&worker)) {
+    bool ready = !worker_is_forked(&worker) && initialize_thread(crew);
+    if (!worker_is_forked(&worker)) {
         tell_started(&worker, start, ready);
     }
-    if (ready && !is_forked(&worker)) {
+    if (ready && !worker_is_forked(&worker)) {
         run_all(&worker);
     }
-    if (is_forked(&worker)) {
+    if (worker_is_forked(&worker)) {
         Py_RETURN_NONE;
     }
     if (ready) {
-        end_interps(&worker);
+        renewal_end_all(&worker);
     }
     crew_set_joined(NULL);
-    go_nowhere(&worker);
+    worker_go_nowhere(&worker);
     homecall_forget_thread();
     stopping_remove(worker.target);
     roster_leave(&crew->pool, &worker.base);
     (worker.is_aside ? pool_leave_aside : pool_leave)(&crew->pool, &worker.base);
-    go_main(&worker);
+    worker_go_main(&worker);
     Py_RETURN_NONE;
 }
 

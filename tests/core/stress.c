@@ -48,7 +48,11 @@ live_with_a_pool(uint32_t *seed)
         .fail_percent = percents[below(seed, 4)],
         .maker_percent = percents[below(seed, 5)],
     };
-    run_seeded_plan(plan, random_next(seed));
+    struct recycling recycling = {
+        .worn_percent = percents[below(seed, 5)],
+        .idle_ns = chance(seed, 50) ? 1 + below(seed, 300000) : 0,
+    };
+    run_seeded_plan(plan, recycling, random_next(seed));
 }
 
 /* -- fstate: who starts, finishes, cancels, observes and waits, all at once -- */

@@ -8,6 +8,8 @@
 
 #include "pools.h"
 
+#include "core/aside.h"
+
 static inline struct job
 made(bool slotted)
 {
@@ -27,6 +29,7 @@ struct task {
 struct resource {
     unsigned uses;
     const struct worker *maker;
+    struct condemned condemned;
 };
 
 struct plan {
@@ -37,8 +40,15 @@ struct plan {
     unsigned maker_percent;
 };
 
+/* When resources are ended before the pool is closed. */
+struct recycling {
+    unsigned worn_percent; /* of slotted jobs after which the resource is renewed */
+    int64_t idle_ns;       /* not 0: resources that are idle for so long are ended */
+};
+
 struct team {
     struct plan plan;
+    struct recycling recycling;
     uint32_t seed; /* of all that its threads draw by lot */
     struct pool *pool;
     struct task *tasks;
@@ -127,14 +137,38 @@ use_slot(struct team *team, struct worker *worker, uint32_t *seed)
 }
 
 static inline void
+end_resource(struct team *team, struct worker *worker, struct resource *resource)
+{
+    CHECK(resource->maker == worker);
+    atomic_fetch_add(&team->uses, resource->uses);
+    free(resource);
+}
+
+/* Takes what is in the slot out of use. Gives it if it is this worker's to end. */
+static inline struct resource *
+condemn(struct team *team, struct worker *worker)
+{
+    struct resource *resource = worker->slot->resource;
+    atomic_fetch_add(&team->ended, 1); /* as far as slots are concerned */
+    return pool_condemn(team->pool, worker, &resource->condemned) ? resource : NULL;
+}
+
+static inline void
+end_condemned(struct team *team, struct worker *worker)
+{
+    struct resource *resource;
+    while ((resource = pool_take_condemned(team->pool, worker)) != NULL) {
+        end_resource(team, worker, resource);
+    }
+}
+
+static inline void
 end_homes(struct team *team, struct worker *worker)
 {
     struct resource *resource;
     while ((resource = pool_reclaim_slot(team->pool, worker)) != NULL) {
-        CHECK(resource->maker == worker);
-        atomic_fetch_add(&team->uses, resource->uses);
-        free(resource);
-        atomic_fetch_add(&team->ended, 1);
+        end_resource(team, worker, resource);
+        atomic_fetch_add(&team->ended, worker->slot != NULL); /* else it was counted before */
         pool_slot_ended(team->pool, worker);
     }
     CHECK_EQ(worker->homes, 0);
@@ -145,7 +179,8 @@ static inline bool
 run_maker(struct team *team, struct worker *worker, struct job *job, uint32_t *seed)
 {
     if (worker->slot == NULL) {
-        CHECK(pool_made(team->pool) >= job->wants || atomic_load(&team->closing));
+        CHECK(pool_made(team->pool) >= job->wants || atomic_load(&team->closing) ||
+              team->recycling.worn_percent > 0 || team->recycling.idle_ns > 0);
         return true;
     }
     CHECK(worker->slot->resource == NULL);
@@ -168,13 +203,49 @@ give_back(struct team *team, struct worker *worker, struct job *job, uint32_t *s
     return pool_take(team->pool, worker);
 }
 
+/* As a worker does that is not counted on meanwhile. */
+static inline struct job *
+renew(struct team *team, struct worker *worker, uint32_t *seed)
+{
+    struct resource *worn = condemn(team, worker);
+    if (pool_hold_empty(team->pool, worker) && !chance(seed, team->plan.fail_percent / 4)) {
+        make_resource(team, worker, seed);
+    }
+    if (worn == NULL) {
+        return pool_take(team->pool, worker);
+    }
+    unsigned starts = pool_stay_busy(team->pool, worker, NULL);
+    while (starts-- > 0) {
+        start_worker(team, seed);
+    }
+    end_resource(team, worker, worn);
+    return pool_take(team->pool, worker);
+}
+
+static inline struct job *
+end_idle(struct team *team, struct worker *worker, uint32_t *seed)
+{
+    struct resource *resource = condemn(team, worker);
+    CHECK(resource != NULL);
+    struct job *next = give_back(team, worker, NULL, seed);
+    end_resource(team, worker, resource);
+    return next;
+}
+
 /* Runs `job`, then does what a worker does around publishing: takes the next job first, and may
  * have to give it back. */
 static inline struct job *
 run_job(struct team *team, struct worker *worker, struct job *job, uint32_t *seed)
 {
+    if (job->is_ending) {
+        return end_idle(team, worker, seed);
+    }
     if (job->slotted) {
         use_slot(team, worker, seed);
+        if (chance(seed, team->recycling.worn_percent)) {
+            mark_run((struct task *)job);
+            return renew(team, worker, seed);
+        }
     }
     else if (job->wants > 0 && !run_maker(team, worker, job, seed)) {
         return give_back(team, worker, job, seed);
@@ -195,8 +266,11 @@ work(void *argument)
     uint32_t seed = (team->seed + 1000 + atomic_load(&team->started)) | 1;
     pool_join(team->pool, &worker);
     struct job *job = pool_take(team->pool, &worker);
-    while (job != NULL || (job = pool_wait(team->pool, &worker)) != NULL) {
-        job = run_job(team, &worker, job, &seed);
+    while (job != NULL || (job = pool_wait(team->pool, &worker)) != NULL || worker.summoned) {
+        if (worker.summoned) {
+            end_condemned(team, &worker);
+        }
+        job = job == NULL ? pool_take(team->pool, &worker) : run_job(team, &worker, job, &seed);
     }
     end_homes(team, &worker);
     pool_leave(team->pool, &worker);
@@ -289,11 +363,15 @@ submit_from_threads(struct team *team, os_thread *threads)
 }
 
 static inline void
-run_seeded_plan(struct plan plan, uint32_t seed)
+run_seeded_plan(struct plan plan, struct recycling recycling, uint32_t seed)
 {
     os_thread submitters[8];
     struct team *team = gather(plan);
     team->seed = seed;
+    team->recycling = recycling;
+    if (recycling.idle_ns > 0) {
+        pool_end_idle(team->pool, recycling.idle_ns);
+    }
     submit_from_threads(team, submitters);
     for (unsigned i = 0; i < plan.submitters; i++) {
         os_thread_join(&submitters[i]);
@@ -310,7 +388,7 @@ run_seeded_plan(struct plan plan, uint32_t seed)
 static inline void
 run_plan(struct plan plan)
 {
-    run_seeded_plan(plan, 0);
+    run_seeded_plan(plan, (struct recycling){.worn_percent = 0}, 0);
 }
 
 #endif

@@ -548,6 +548,11 @@ def pass_gate_in_a_thread(*args) -> None:
     thread.join()
 
 
+def leave_a_thread(*args) -> None:
+    """One that goes on when the task is over."""
+    threading.Thread(target=pass_gate, args=args).start()
+
+
 def partial_of(function):
     return functools.partial(function)
 

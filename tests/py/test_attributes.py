@@ -223,6 +223,8 @@ def test_signature_of_the_class():
         "max_pending": None,
         "when_full": "block",
         "pending_timeout": None,
+        "max_tasks_per_interpreter": None,
+        "idle_timeout": None,
     }
     assert parameters["max_interpreters"].kind is inspect.Parameter.KEYWORD_ONLY
 

@@ -25,7 +25,7 @@ def counts(executor) -> dict[str, int]:
 
 def test_a_new_executor(executor):
     none = Times(0, 0.0, 0.0, 0.0)
-    assert executor.stats() == Stats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, none, none)
+    assert executor.stats() == Stats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, none, none)
 
 
 def test_it_is_frozen(executor):
