@@ -4,6 +4,7 @@
 #include "limit.h"
 #include "map.h"
 #include "options.h"
+#include "outcome.h"
 #include "prestart.h"
 #include "renewal.h"
 #include "registry.h"
@@ -292,9 +293,9 @@ await_workers(struct crew *crew)
     os_wait_result result;
     do {
         Py_BEGIN_ALLOW_THREADS
-        result = pool_await_workers(&crew->pool, false, OS_FOREVER);
+        result = pool_await_workers(&crew->pool, false, os_now_ns() + LOOK_FOR_SIGNALS);
         Py_END_ALLOW_THREADS
-        if (result == OS_INTERRUPTED && PyErr_CheckSignals() < 0) {
+        if (result != OS_WOKEN && PyErr_CheckSignals() < 0) {
             return -1;
         }
     } while (result != OS_WOKEN);

@@ -78,13 +78,14 @@ await_turn(const struct crew *crew, struct turn *turn, int64_t deadline, const c
     unsigned generation = registry_generation();
     for (;;) {
         os_wait_result result;
+        int64_t look_at = os_now_ns() + LOOK_FOR_SIGNALS;
         Py_BEGIN_ALLOW_THREADS
-        result = turn_await(turn, deadline);
+        result = turn_await(turn, look_at < deadline ? look_at : deadline);
         Py_END_ALLOW_THREADS
         if (result == OS_WOKEN) {
             return 0;
         }
-        if (result == OS_TIMED_OUT) {
+        if (result == OS_TIMED_OUT && deadline <= look_at) {
             return raise_full(crew, why);
         }
         int raised = PyErr_CheckSignals();

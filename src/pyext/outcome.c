@@ -107,6 +107,9 @@ park(struct task *task, int64_t deadline)
 {
     for (;;) {
         fstate_wait_result result;
+        if (PyErr_CheckSignals() < 0) { /* one that has come does not wake us */
+            return -1;
+        }
         Py_BEGIN_ALLOW_THREADS
         result = fstate_wait(&task->state, deadline);
         Py_END_ALLOW_THREADS
@@ -115,9 +118,6 @@ park(struct task *task, int64_t deadline)
         }
         if (result == FSTATE_TIMED_OUT) {
             PyErr_SetNone(PyExc_TimeoutError);
-            return -1;
-        }
-        if (PyErr_CheckSignals() < 0) {
             return -1;
         }
     }

@@ -7,6 +7,10 @@
 
 #include "task.h"
 
+/* Nanoseconds between two looks at whether a signal has come, for long waits: one that comes just before a wait
+ * does not end it. */
+enum { LOOK_FOR_SIGNALS = 100000000 };
+
 /* Nanoseconds of os_now_ns() for `timeout` (seconds, or None) from now; OS_FOREVER for None. -1 with an
  * exception. */
 int outcome_deadline(PyObject *timeout, int64_t *deadline);

@@ -2,6 +2,7 @@
 
 #include "../core/aside.h"
 #include "../core/awake.h"
+#include "outcome.h"
 #include "stopping.h"
 
 static struct {
@@ -107,9 +108,6 @@ registry_remove(struct crew *crew)
 }
 
 /* -- exit -- */
-
-/* Nanoseconds between two looks at whether a signal has come: one may come just before a wait. */
-enum { LOOK_FOR_SIGNALS = 100000000 };
 
 /* The first crew that `suits`, held; all are closed on the way. */
 static struct crew *
