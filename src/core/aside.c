@@ -120,6 +120,20 @@ pool_leave_aside(struct pool *pool, struct worker *worker)
     pool_unlock_and_note_departure(pool);
 }
 
+void
+pool_give_up(struct pool *pool, struct worker *worker, struct condemned *condemned)
+{
+    pool_lock(pool);
+    leave_home_locked(pool, condemned->home);
+    slots_note_return(pool);
+    stats_idle(&worker->sheet);
+    stats_collect(&worker->sheet, &pool->past);
+    list_remove(&worker->roster_node);
+    pool->aside--;
+    awake_note(false);
+    pool_unlock_and_note_departure(pool);
+}
+
 unsigned
 pool_aside(struct pool *pool)
 {

@@ -35,7 +35,10 @@ bool pool_left_condemned(struct pool *pool, struct worker *worker, struct condem
 
 /* The last call of a worker that was set aside. */
 void pool_leave_aside(struct pool *pool, struct worker *worker);
-/* Workers that were set aside and have not left. */
+/* The same for one that will never leave, said by whoever makes sure of that: nobody will end what it is home to. The
+ * resource that it is in is nobody's any more; its home, if that is another worker, waits for it no longer. */
+void pool_give_up(struct pool *pool, struct worker *worker, struct condemned *condemned);
+/* Workers that were set aside and have neither left nor been given up. */
 unsigned pool_aside(struct pool *pool);
 
 /* With the lock held. */

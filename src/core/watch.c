@@ -234,6 +234,17 @@ watch_ask_all(struct watch *watch, bool (*meant)(struct watched *watched, const 
     return error;
 }
 
+void
+watch_each(struct watch *watch, void (*visit)(struct watched *watched, void *argument),
+           void *argument)
+{
+    os_mutex_lock(&watch->lock);
+    for (struct list *node = watch->places.next; node != &watch->places; node = node->next) {
+        visit(LIST_ENTRY(node, struct watched, all), argument);
+    }
+    os_mutex_unlock(&watch->lock);
+}
+
 bool
 watch_settle(struct watch *watch, watch_place *place)
 {

@@ -86,6 +86,10 @@ int watch_ask(struct watch *watch, watch_place *place, uint64_t number);
 int watch_ask_all(struct watch *watch, bool (*meant)(struct watched *watched, const void *argument),
                   const void *argument);
 
+/* Calls `visit` for every place, under the lock. */
+void watch_each(struct watch *watch, void (*visit)(struct watched *watched, void *argument),
+                void *argument);
+
 /* For the worker whose job it is: nothing is asked of the job any more. Whether its time was over. Nothing happens when it
  * was settled before. */
 bool watch_settle(struct watch *watch, watch_place *place);

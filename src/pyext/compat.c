@@ -298,6 +298,7 @@ static struct {
     PyInterpreterState **head;
     size_t next;
     PyInterpreterState *main;
+    bool known;
 } interpreters;
 
 static PyInterpreterState **
@@ -344,5 +345,26 @@ compat_guard_fork(void)
         (PyInterpreterState **)((char *)&_PyRuntime + offsets->runtime.interpreters_head);
     interpreters.next = offsets->interpreter.next;
     interpreters.main = PyInterpreterState_Main();
-    return layout_is_right() && os_at_fork(NULL, NULL, forget_interpreters) == 0;
+    interpreters.known = layout_is_right();
+    return interpreters.known && os_at_fork(NULL, NULL, forget_interpreters) == 0;
+}
+
+/* -- exit -- */
+
+bool
+compat_can_forget(void)
+{
+    return interpreters.known;
+}
+
+void
+compat_forget_interpreter(PyInterpreterState *interpreter)
+{
+    PyInterpreterState **link = interpreters.head;
+    while (*link != NULL && *link != interpreter) {
+        link = next_of(*link);
+    }
+    if (*link != NULL) {
+        *link = *next_of(interpreter);
+    }
 }

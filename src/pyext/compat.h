@@ -55,6 +55,12 @@ void compat_end_by_interrupt(void);
  * the one that is known, or the platform refuses, and nothing was done. */
 bool compat_guard_fork(void);
 
+/* Whether compat_guard_fork() has found where the runtime lists interpreters. */
+bool compat_can_forget(void);
+/* As above, at exit: takes one interpreter off the runtime's list, so that the finalization of Python leaves it alone.
+ * Nobody may create or end one at the same moment. Attached to main. */
+void compat_forget_interpreter(PyInterpreterState *interpreter);
+
 /* -- memory that changes interpreters --
  *
  * CPython's allocators take a request of more than 512 bytes to malloc, whichever interpreter asks, and

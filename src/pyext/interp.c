@@ -12,6 +12,12 @@
 
 static const char MODULE_NAME[] = "aiointerpreters._core";
 
+/* All that were made and have not ended. */
+static struct {
+    os_mutex lock;
+    struct list interps; /* under the lock */
+} alive;
+
 /* Path of the extension module, UTF-8. Written once, before the first executor can exist. */
 static char *module_file;
 
@@ -20,6 +26,11 @@ interp_note_module_file(PyObject *module)
 {
     if (module_file != NULL) {
         return 0;
+    }
+    list_init(&alive.interps);
+    if (os_mutex_init(&alive.lock) != 0) {
+        PyErr_NoMemory();
+        return -1;
     }
     PyObject *spec = PyObject_GetAttrString(module, "__spec__");
     PyObject *origin = spec == NULL ? NULL : PyObject_GetAttrString(spec, "origin");
@@ -97,12 +108,16 @@ interp_create(char *why, size_t why_size)
     }
     interp->home = tstate;
     interp->interpreter = PyThreadState_GetInterpreter(tstate);
+    list_init(&interp->node);
     if (set_up(interp) < 0) {
         describe_exception(why, why_size);
         compat_end_interpreter(tstate);
         free(interp);
         return NULL;
     }
+    os_mutex_lock(&alive.lock);
+    list_push_back(&alive.interps, &interp->node);
+    os_mutex_unlock(&alive.lock);
     return interp;
 }
 
@@ -158,6 +173,9 @@ interp_end(struct interp *interp)
 {
     stopping_pass();
     await_pins(interp);
+    os_mutex_lock(&alive.lock);
+    list_remove(&interp->node);
+    os_mutex_unlock(&alive.lock);
     PyEval_RestoreThread(interp->home);
     struct callables *callables = interp->state->callables;
     interp->state->callables = NULL;
@@ -168,4 +186,36 @@ interp_end(struct interp *interp)
     Py_CLEAR(interp->module);
     compat_end_interpreter(interp->home);
     free(interp);
+}
+
+/* -- all of them -- */
+
+void
+interp_forget_all(void)
+{
+    struct list *node;
+    os_mutex_lock(&alive.lock);
+    while ((node = list_pop_front(&alive.interps)) != NULL) {
+        compat_forget_interpreter(LIST_ENTRY(node, struct interp, node)->interpreter);
+    }
+    os_mutex_unlock(&alive.lock);
+}
+
+void
+interp_before_fork(void)
+{
+    os_mutex_lock(&alive.lock);
+}
+
+void
+interp_after_fork_in_parent(void)
+{
+    os_mutex_unlock(&alive.lock);
+}
+
+void
+interp_after_fork_in_child(void)
+{
+    os_mutex_init(&alive.lock);
+    list_init(&alive.interps);
 }

@@ -17,6 +17,7 @@ struct interp {
     PyObject *module;           /* ours in it, held; attached only */
     struct state *state;        /* of our module in it; attached only */
     bool failed;                /* its initializer has; no task may run in it */
+    struct list node;           /* of all that there are; their lock */
     struct condemned condemned; /* of its home, when it must not be used any more */
     unsigned home_version;      /* home; attached only */
     unsigned tasks;             /* run in it (renewal) */
@@ -37,9 +38,19 @@ void interp_leave(struct interp *interp, bool at_home);
  * freed. */
 void interp_end(struct interp *interp);
 
+/* At exit, when all workers have left, and with them all that could be ended: the runtime forgets what is left, so that
+ * nothing in the finalization of Python touches it. Attached to main. */
+void interp_forget_all(void);
+
+/* -- fork: the lock of the list of all interpreters, a leaf, is held across it; the child has none -- */
+void interp_before_fork(void);
+void interp_after_fork_in_parent(void);
+void interp_after_fork_in_child(void);
+
 /* -- a pin: somebody looks at the interpreter from outside, and it must not end meanwhile -- */
 
-/* Under the lock of a pool that has it in a slot, which a worker holds who is at a task there. */
+/* Under the lock of a pool that has it in a slot, which a worker holds who is at a task there; or under the watch's, while
+ * a worker is there that was set aside. */
 void interp_pin(struct interp *interp);
 /* Any thread, attached to another interpreter or to none; the struct may be gone afterwards. */
 void interp_unpin(struct interp *interp);

@@ -2,6 +2,8 @@
 
 #include "../core/aside.h"
 #include "../core/awake.h"
+#include "abandon.h"
+#include "interp.h"
 #include "outcome.h"
 #include "stopping.h"
 
@@ -37,11 +39,13 @@ before_fork(void)
     os_mutex_lock(&registry.lock);
     stopping_before_fork();
     each_pool(pool_before_fork);
+    interp_before_fork();
 }
 
 static void
 after_fork_in_parent(void)
 {
+    interp_after_fork_in_parent();
     each_pool(pool_after_fork_in_parent);
     stopping_after_fork_in_parent();
     os_mutex_unlock(&registry.lock);
@@ -50,6 +54,7 @@ after_fork_in_parent(void)
 static void
 after_fork_in_child(void)
 {
+    interp_after_fork_in_child();
     each_pool(pool_after_fork_in_child);
     stopping_after_fork_in_child();
     forget_told();
@@ -177,6 +182,7 @@ registry_join_all(bool stop)
             if (stop || interrupted) {
                 stop_all();
             }
+            abandon_ask(crew);
             Py_BEGIN_ALLOW_THREADS
             result = pool_await_workers(&crew->pool, true, os_now_ns() + LOOK_FOR_SIGNALS);
             Py_END_ALLOW_THREADS
@@ -186,5 +192,6 @@ registry_join_all(bool stop)
     Py_BEGIN_ALLOW_THREADS
     stopping_end();
     Py_END_ALLOW_THREADS
+    abandon_finish();
     return interrupted;
 }

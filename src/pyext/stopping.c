@@ -187,6 +187,25 @@ stopping_ask_crew(struct crew *crew)
     watch_ask_all(&watch, works_for, crew);
 }
 
+struct visit {
+    void (*visit)(struct target *target, void *argument);
+    void *argument;
+};
+
+static void
+visit_target(struct watched *watched, void *argument)
+{
+    const struct visit *visit = argument;
+    visit->visit(target_of(watched), visit->argument);
+}
+
+void
+stopping_each(void (*visit)(struct target *target, void *argument), void *argument)
+{
+    struct visit each = {visit, argument};
+    watch_each(&watch, visit_target, &each);
+}
+
 /* -- fork -- */
 
 void

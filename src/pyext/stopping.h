@@ -35,6 +35,10 @@ void stopping_ask(struct task *task);
 /* Whatever runs in the crew's interpreters shall stop. */
 void stopping_ask_crew(struct crew *crew);
 
+/* Calls `visit` for the target of every worker of the process, under the watch's lock: while that is held, no
+ * worker that was set aside comes back from its task any further than to where it waits for the lock. */
+void stopping_each(void (*visit)(struct target *target, void *argument), void *argument);
+
 /* At exit, when no worker is left. Detached. */
 void stopping_end(void);
 

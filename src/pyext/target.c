@@ -23,6 +23,12 @@ target_own(struct target *target, void *worker)
 }
 
 void
+target_hold(struct target *target)
+{
+    atomic_fetch_add_explicit(&target->refs, 1, memory_order_relaxed);
+}
+
+void
 target_drop(struct target *target)
 {
     if (atomic_fetch_sub_explicit(&target->refs, 1, memory_order_acq_rel) == 1) {

@@ -17,9 +17,11 @@
 
 #include <stdatomic.h>
 
+struct interp;
+
 struct target {
     struct watched watched;  /* core/watch */
-    atomic_uint refs;        /* the worker's, and a knock's that is on its way */
+    atomic_uint refs;        /* the worker's, a knock's that is on its way, a guard's */
     void *worker;            /* constant once owned; not to be used by what may outlive it */
     unsigned long thread;    /* constant once owned: ident of the worker's thread */
     atomic_bool knocking;    /* a knock is on its way; relaxed, it only saves others */
@@ -28,8 +30,11 @@ struct target {
      * is attached to one and finds it here is alone with what follows. */
     _Atomic(PyInterpreterState *) inside;
 
-    /* Whose turn it is to say how the task goes on. INSIDE → OUTSIDE by the worker, INSIDE → ASIDE by the watch. */
-    enum { TARGET_OUTSIDE, TARGET_INSIDE, TARGET_ASIDE } _Atomic phase;
+    /* Whose turn it is to say how the task goes on. INSIDE → OUTSIDE by the worker, INSIDE → ASIDE by the watch; ASIDE →
+     * OUTSIDE by the worker or ASIDE → GIVEN_UP by a guard (abandon), both with the GIL of that interpreter. */
+    enum { TARGET_OUTSIDE, TARGET_INSIDE, TARGET_ASIDE, TARGET_GIVEN_UP } _Atomic phase;
+    bool guarded;                  /* there is a guard; the watch's lock */
+    struct interp *guarded_interp; /* constant once guarded */
 
     /* The GIL of the interpreter that it is inside. */
     uint64_t number;     /* of the task */
@@ -43,7 +48,9 @@ struct target {
 struct target *target_new(void);
 /* In the worker's thread, before anybody else can find it. */
 void target_own(struct target *target, void *worker);
-/* Gives the worker's reference back. Any thread. */
+/* One more reference. */
+void target_hold(struct target *target);
+/* Gives a reference back. Any thread. */
 void target_drop(struct target *target);
 
 /* Attached to the interpreter of `state`: a task begins there. `number` is not 0. */

@@ -35,6 +35,7 @@ import mmap
 import os
 import queue
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -48,6 +49,7 @@ import harness
 import home_jobs
 import jobs
 import kinds
+import stopping_jobs
 import tagged_jobs
 
 from aiointerpreters import SendError, broadcast
@@ -690,6 +692,21 @@ def executor_broken_by_a_preload():
         expect(executor.prestart())
 
 
+@alone(scale=5, baseline=bare_interpreter)
+def interpreter_renewed():
+    with InterpreterThreadPoolExecutor(
+        1, max_tasks_per_interpreter=1, initializer=jobs.identity, initargs=(1,)
+    ) as executor:
+        assert executor.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
+
+
+@alone(scale=5, baseline=bare_interpreter)
+def interpreter_ended_when_idle():
+    with InterpreterThreadPoolExecutor(1, idle_timeout=0.001) as executor:
+        assert executor.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
+        harness.wait_until(lambda: executor.stats().interpreters == 0, "the end")
+
+
 @on_one_executor
 def prestart_again(executor):
     assert executor.prestart().result(TIMEOUT) is None
@@ -749,6 +766,86 @@ def figures(executor):
 def a_stack_that_is_looked_at(executor):
     executor.submit(interpreter(jobs.sleep), 0.005)
     executor.dump(io.StringIO())
+
+
+# --- tasks that are stopped --------------------------------------------------------------------
+
+
+sink = os.open(os.devnull, os.O_WRONLY)
+
+
+def start(executor, function, *args, **options):
+    """A task of stopping_jobs; it does run when this returns."""
+    reading, writing = os.pipe()
+    try:
+        future = executor.submit(interpreter(function, **options), writing, *args)
+        assert os.read(reading, 1) == b"S"
+    finally:
+        os.close(reading)
+        os.close(writing)
+    return future
+
+
+@functools.cache
+def endless_folder():
+    """Where a module is whose import never ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    with open(os.path.join(folder.name, "endless.py"), "w") as file:
+        file.write("import os, sys\nos.write(sys.said, b'S')\nwhile True: pass\n")
+    return folder.name
+
+
+@on_one_executor
+def a_running_task_cancelled(executor):
+    assert start(executor, stopping_jobs.spin).cancel()
+
+
+@on_one_executor
+def a_running_task_cancelled_that_is_waited_for(executor):
+    future = start(executor, stopping_jobs.spin)
+    future.add_done_callback(lambda done: done.cancelled())
+    timer = threading.Thread(target=future.cancel)
+    timer.start()
+    expect(future)
+    timer.join()
+
+
+@on_one_executor
+def a_task_over_its_timeout(executor):
+    expect(executor.submit(interpreter(stopping_jobs.spin, timeout=0.001), sink))
+
+
+@on_one_executor
+def a_running_task_that_a_loop_cancels(executor):
+    async def wait():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.002):
+                await asyncio.wrap_future(executor.submit(interpreter(stopping_jobs.spin), sink))
+
+    asyncio.run(wait())
+
+
+@alone(scale=5, baseline=bare_interpreter)
+def an_interpreter_that_was_interrupted_in_an_import():
+    with InterpreterThreadPoolExecutor(1) as executor:
+        start(executor, stopping_jobs.import_slowly, endless_folder()).cancel()
+        expect(start(executor, stopping_jobs.import_slowly, endless_folder(), timeout=0.05))
+        harness.wait_until(lambda: executor.stats().recycled == 2, "the renewal")
+
+
+@alone(scale=5, baseline=bare_interpreter)
+def a_worker_set_aside_that_comes_back():
+    held, holding = os.pipe()
+    with InterpreterThreadPoolExecutor(1, grace=0) as executor:
+        future = start(executor, stopping_jobs.read, held)
+        stuck = next(iter(executor._threads))
+        future.cancel()
+        harness.wait_until(lambda: executor.stats().set_aside == 1, "the end of the grace")
+        os.write(holding, b"x")
+        stuck.join()
+    os.close(held)
+    os.close(holding)
 
 
 # --- measuring -----------------------------------------------------------------------------------
@@ -816,6 +913,8 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=100, help="in each round (default 100)")
     options = parser.parse_args()
     logging.getLogger("concurrent.futures").setLevel(logging.CRITICAL + 1)
+    if sys.version_info < (3, 14):
+        warnings.simplefilter("ignore", RuntimeWarning)  # of what CPython leaks there
     if not hasattr(sys, "gettotalrefcount"):
         print("not a debug build: references are not counted")
     print(f"smallest growth in a round of {options.repetitions}, for one repetition:")

@@ -1,0 +1,37 @@
+"""The end of the process without threads that never return."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+__all__ = ("can_leave_out", "leave_out")
+
+
+def can_leave_out() -> bool:
+    """Whether this Python waits for threads at exit in the way that is known."""
+    return hasattr(threading, "_thread_shutdown")
+
+
+def leave_out(abandoned: list[threading.Thread]) -> None:
+    """Have the end of the process wait for all non-daemon threads but these.
+
+    To be called by a function of `threading._register_atexit`, which is before Python waits for
+    threads. As there, a Ctrl-C ends the waiting.
+    """
+
+    def join_others() -> None:
+        try:
+            while others := [
+                thread
+                for thread in threading.enumerate()
+                if not thread.daemon
+                and thread not in abandoned
+                and thread is not threading.current_thread()
+            ]:
+                for thread in others:
+                    thread.join()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+
+    threading._thread_shutdown = join_others  # type: ignore[attr-defined]

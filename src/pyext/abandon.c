@@ -1,0 +1,118 @@
+#include "abandon.h"
+
+#include "../core/aside.h"
+#include "interp.h"
+#include "stopping.h"
+#include "target.h"
+#include "worker.h"
+
+/* Held by each guard, as an argument and a reference, until it goes away: the target. Pinned: the interpreter. */
+static void
+guard(void *argument)
+{
+    struct target *target = argument;
+    struct worker_thread *worker = target->worker;
+    struct interp *interp = target->guarded_interp;
+    PyThreadState *tstate = PyThreadState_New(interp->interpreter);
+    if (tstate != NULL) {
+        PyEval_RestoreThread(tstate);
+        unsigned aside = TARGET_ASIDE;
+        if (atomic_compare_exchange_strong_explicit(&target->phase, &aside, TARGET_GIVEN_UP,
+                                                    memory_order_acq_rel, memory_order_relaxed)) {
+            static atomic_uint never;
+            pool_give_up(&worker->crew->pool, &worker->base, &interp->condemned);
+            for (;;) {
+                os_word_wait(&never, 0, OS_FOREVER);
+            }
+        }
+        PyThreadState_Clear(tstate);
+        PyThreadState_DeleteCurrent();
+    }
+    interp_unpin(interp);
+    target_drop(target);
+}
+
+/* Under the watch's lock. The worker is in the task, or on its way from there to where it waits for the lock; so what it
+ * has entered is still there. */
+static void
+begin_guard(struct target *target, void *argument)
+{
+    struct worker_thread *worker = target->worker;
+    if (worker->crew != argument || target->guarded ||
+        atomic_load_explicit(&target->phase, memory_order_acquire) != TARGET_ASIDE) {
+        return;
+    }
+    target->guarded_interp = worker->entered;
+    interp_pin(target->guarded_interp);
+    target_hold(target);
+    target->guarded = os_thread_run(guard, target) == 0;
+    if (!target->guarded) {
+        interp_unpin(target->guarded_interp);
+        target_drop(target);
+    }
+}
+
+/* `name` of the module that knows how Python waits for threads at exit, called with `argument`, or NULL for none. NULL with an exception. */
+static PyObject *
+call_exit(const char *name, PyObject *argument)
+{
+    PyObject *module = PyImport_ImportModule("aiointerpreters._exit");
+    PyObject *result = module == NULL     ? NULL
+                       : argument == NULL ? PyObject_CallMethod(module, name, NULL)
+                                          : PyObject_CallMethod(module, name, "O", argument);
+    Py_XDECREF(module);
+    return result;
+}
+
+static bool
+can_leave_out(void)
+{
+    PyObject *answer = call_exit("can_leave_out", NULL);
+    bool can = answer == Py_True;
+    Py_XDECREF(answer);
+    PyErr_Clear();
+    return can;
+}
+
+void
+abandon_ask(struct crew *crew)
+{
+    if (pool_aside(&crew->pool) > 0 && compat_can_forget() && can_leave_out()) {
+        stopping_each(begin_guard, crew);
+    }
+}
+
+struct given_up {
+    PyObject *threads; /* list, or NULL: out of memory */
+    bool any;
+};
+
+/* Under the watch's lock, with the main GIL: nothing here runs Python. */
+static void
+note_given_up(struct target *target, void *argument)
+{
+    struct given_up *given_up = argument;
+    if (atomic_load_explicit(&target->phase, memory_order_acquire) == TARGET_GIVEN_UP) {
+        const struct worker_thread *worker = target->worker; /* there for good, as its thread */
+        given_up->any = true;
+        if (given_up->threads != NULL && PyList_Append(given_up->threads, worker->thread) < 0) {
+            Py_CLEAR(given_up->threads);
+        }
+    }
+}
+
+void
+abandon_finish(void)
+{
+    struct given_up given_up = {.threads = PyList_New(0)};
+    stopping_each(note_given_up, &given_up);
+    if (given_up.any) {
+        PyObject *done = given_up.threads == NULL ? NULL : call_exit("leave_out", given_up.threads);
+        if (done == NULL) {
+            PyErr_WriteUnraisable(NULL); /* and they are waited for */
+        }
+        Py_XDECREF(done);
+        interp_forget_all();
+    }
+    Py_XDECREF(given_up.threads);
+}
