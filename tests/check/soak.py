@@ -14,6 +14,7 @@ import collections
 import concurrent.futures
 import faulthandler
 import json
+import os
 import random
 import sys
 import threading
@@ -23,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "py"))
 
 import jobs
+import stopping_jobs
 
 from aiointerpreters import InterpreterThreadPoolExecutor, SendError, interpreter
 
@@ -70,7 +72,19 @@ def submit_large(executor, chance, n):
     return executor.submit(interpreter(bytes), 100_000)
 
 
+def submit_and_interrupt(executor, chance, n):
+    future = executor.submit(interpreter(stopping_jobs.spin), SINK)
+    threading.Timer(chance.uniform(0, 0.005), future.cancel).start()
+    return future
+
+
+def submit_with_timeout(executor, chance, n):
+    timeout = chance.uniform(0.0005, 0.003)
+    return executor.submit(interpreter(stopping_jobs.spin, timeout=timeout), SINK)
+
+
 LOCK = threading.Lock()
+SINK = os.open(os.devnull, os.O_WRONLY)
 KINDS = {
     "ok": (submit_ok, {"value"}, 50),
     "error": (submit_error, {"ValueError"}, 15),
@@ -79,6 +93,8 @@ KINDS = {
     "cancel": (submit_and_cancel, {"cancelled", "value"}, 15),
     "buffer": (submit_buffer, {"value"}, 8),
     "large": (submit_large, {"value"}, 2),
+    "interrupt": (submit_and_interrupt, {"cancelled"}, 0.5),
+    "timeout": (submit_with_timeout, {"TimeoutError"}, 0.5),
 }
 NAMES, WEIGHTS = list(KINDS), [weight for _, _, weight in KINDS.values()]
 
@@ -187,13 +203,20 @@ def main():
         "--limit", type=float, default=3600, help="seconds until stacks are printed"
     )
     parser.add_argument("--growth", type=float, default=16, help="MiB of growth after the warm-up")
+    parser.add_argument(
+        "--recycle", type=int, default=5000, help="tasks per interpreter, but on 3.13 (5000)"
+    )
     parser.add_argument("--json", type=Path, help="a file for the counts")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
     faulthandler.dump_traceback_later(options.limit, exit=True)
     tally, began = Tally(options.tasks), time.monotonic()
-    with InterpreterThreadPoolExecutor(4, max_interpreters=2) as executor:
+    recycle = options.recycle if sys.version_info >= (3, 14) else None  # 3.13 leaks
+    with InterpreterThreadPoolExecutor(
+        4, max_interpreters=2, max_tasks_per_interpreter=recycle
+    ) as executor:
         run_all(executor, tally, seed, options.tasks)
+        recycled = executor.stats().recycled
     seconds = time.monotonic() - began
     submitted, ended = sum(tally.submitted.values()), sum(tally.ends.values())
     for kind in NAMES:
@@ -209,7 +232,8 @@ def main():
     for wrong in tally.wrong[:20]:
         print(f"FAILED soak: {wrong}: --seed {seed}")
     print(f"soak, Python {sys.version.split()[0]}, seed {seed}: {submitted} futures, {ended} ends, "
-          f"{len(tally.wrong)} wrong, growth {growth:.1f} MiB, {seconds:.0f} s")  # fmt: skip
+          f"{len(tally.wrong)} wrong, {recycled} interpreters recycled, "
+          f"growth {growth:.1f} MiB, {seconds:.0f} s")  # fmt: skip
     if options.json is not None:
         passed = int(not tally.wrong)
         options.json.write_text(json.dumps({"passed": passed, "failed": 1 - passed}))

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import select
 import sys
 import threading
+import time
 
 from aiointerpreters import Interrupted
 
@@ -146,3 +148,22 @@ def raise_in_destructor(said: int) -> None:
     say(said, "S")
     while True:
         Slow()
+
+
+def block_and_go_on(said: int, how: str, descriptor: int) -> None:
+    """Wait in C until there is something to read, say so, and go on for ever."""
+    say(said, f"S[{threading.get_native_id()}]")
+    if how == "select":
+        select.select([descriptor], [], [])
+    elif how == "lock":
+        lock = threading.Lock()
+        lock.acquire()
+        threading.Thread(target=lambda: (os.read(descriptor, 1), lock.release())).start()
+        lock.acquire()
+    elif how == "sleep":
+        time.sleep(0.3)
+    else:
+        os.read(descriptor, 1)
+    say(said, "X")
+    while True:
+        pass

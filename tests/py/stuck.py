@@ -40,10 +40,9 @@ def in_threads(said: int, seconds: float) -> None:
         while not over.is_set():
             time.sleep(0.001)
 
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
     try:
+        for _ in range(2):
+            threading.Thread(target=run).start()
         sleep(said, seconds)
     finally:
         over.set()

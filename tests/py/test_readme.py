@@ -35,7 +35,11 @@ def test_block(block, tmp_path):
     script = tmp_path / "snippet.py"
     script.write_text(block, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "ignore:on Python 3.13", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == PROMISE.findall(block)

@@ -348,6 +348,21 @@ def test_comes_back_within_the_grace(pool, gate, gates):
     assert executor._threads == threads
 
 
+@pytest.mark.parametrize("how", ["read", "select", "lock", "sleep"])
+def test_stopped_at_the_return_of_a_call_that_blocks(pool, gate, gates, how):
+    """Not one statement later."""
+    executor = pool(1, grace=TIMEOUT)
+    blocked = gates()
+    future = start(executor, gate, stopping_jobs.block_and_go_on, how, blocked.args[1])
+    thread = int(gate.log.rpartition("[")[2].partition("]")[0])
+    stat = Path(f"/proc/self/task/{thread}/stat")
+    wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "the call")
+    assert future.cancel()
+    blocked.open()
+    assert executor.submit(interpreter(jobs.add), 2).result(TIMEOUT) == 2
+    assert "X" not in gate.listen()
+
+
 def test_no_grace_at_all(pool, gate, gates):
     executor = pool(1, grace=0)
     blocked = gates()
