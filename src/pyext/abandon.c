@@ -83,30 +83,43 @@ abandon_ask(struct crew *crew)
 }
 
 struct given_up {
-    PyObject *threads; /* list, or NULL: out of memory */
-    bool any;
+    PyObject *threads;            /* list, or NULL: out of memory */
+    struct worker_thread *worker; /* one that was not seen to, or NULL */
 };
 
 /* Under the watch's lock, with the main GIL: nothing here runs Python. */
 static void
-note_given_up(struct target *target, void *argument)
+find_given_up(struct target *target, void *argument)
 {
     struct given_up *given_up = argument;
-    if (atomic_load_explicit(&target->phase, memory_order_acquire) == TARGET_GIVEN_UP) {
-        const struct worker_thread *worker = target->worker; /* there for good, as its thread */
-        given_up->any = true;
-        if (given_up->threads != NULL && PyList_Append(given_up->threads, worker->thread) < 0) {
-            Py_CLEAR(given_up->threads);
-        }
+    if (given_up->worker == NULL && !target->forgotten &&
+        atomic_load_explicit(&target->phase, memory_order_acquire) == TARGET_GIVEN_UP) {
+        target->forgotten = true;
+        given_up->worker = target->worker; /* there for good, as its thread */
     }
+}
+
+static void
+next_given_up(struct given_up *given_up)
+{
+    given_up->worker = NULL;
+    stopping_each(find_given_up, given_up);
 }
 
 void
 abandon_finish(void)
 {
     struct given_up given_up = {.threads = PyList_New(0)};
-    stopping_each(note_given_up, &given_up);
-    if (given_up.any) {
+    bool any = false;
+    for (next_given_up(&given_up); given_up.worker != NULL; next_given_up(&given_up)) {
+        any = true;
+        if (given_up.threads != NULL &&
+            PyList_Append(given_up.threads, given_up.worker->thread) < 0) {
+            Py_CLEAR(given_up.threads);
+        }
+        compat_forget_thread_state(given_up.worker->main);
+    }
+    if (any) {
         PyObject *done = given_up.threads == NULL ? NULL : call_exit("leave_out", given_up.threads);
         if (done == NULL) {
             PyErr_WriteUnraisable(NULL); /* and they are waited for */

@@ -368,3 +368,14 @@ compat_forget_interpreter(PyInterpreterState *interpreter)
         *link = *next_of(interpreter);
     }
 }
+
+void
+compat_forget_thread_state(PyThreadState *tstate)
+{
+#if PY_VERSION_HEX >= 0x030F0000
+    PyThreadState_Clear(tstate);
+    PyThreadState_Delete(tstate);
+#else
+    (void)tstate;
+#endif
+}

@@ -60,6 +60,9 @@ bool compat_can_forget(void);
 /* As above, at exit: takes one interpreter off the runtime's list, so that the finalization of Python leaves it alone.
  * Nobody may create or end one at the same moment. Attached to main. */
 void compat_forget_interpreter(PyInterpreterState *interpreter);
+/* The same for a thread state of main's whose thread will never attach it again: 3.15 goes on waiting for non-daemon
+ * threads as long as they have one. Attached to main. */
+void compat_forget_thread_state(PyThreadState *tstate);
 
 /* -- memory that changes interpreters --
  *

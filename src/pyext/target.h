@@ -33,6 +33,7 @@ struct target {
     /* Whose turn it is to say how the task goes on. INSIDE → OUTSIDE by the worker, INSIDE → ASIDE by the watch; ASIDE →
      * OUTSIDE by the worker or ASIDE → GIVEN_UP by a guard (abandon), both with the GIL of that interpreter. */
     enum { TARGET_OUTSIDE, TARGET_INSIDE, TARGET_ASIDE, TARGET_GIVEN_UP } _Atomic phase;
+    bool forgotten;                /* abandon has seen to its thread; the watch's lock */
     bool guarded;                  /* there is a guard; the watch's lock */
     struct interp *guarded_interp; /* constant once guarded */
 
