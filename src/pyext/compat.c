@@ -354,7 +354,11 @@ compat_guard_fork(void)
 bool
 compat_can_forget(void)
 {
+#ifdef Py_DEBUG
+    return false;
+#else
     return interpreters.known;
+#endif
 }
 
 void

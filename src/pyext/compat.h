@@ -55,7 +55,8 @@ void compat_end_by_interrupt(void);
  * the one that is known, or the platform refuses, and nothing was done. */
 bool compat_guard_fork(void);
 
-/* Whether compat_guard_fork() has found where the runtime lists interpreters. */
+/* Whether compat_guard_fork() has found where the runtime lists interpreters; not in a debug build, which asserts at its
+ * end that all of them have ended. */
 bool compat_can_forget(void);
 /* As above, at exit: takes one interpreter off the runtime's list, so that the finalization of Python leaves it alone.
  * Nobody may create or end one at the same moment. Attached to main. */

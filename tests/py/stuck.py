@@ -16,43 +16,47 @@ import jobs
 from aiointerpreters import InterpreterThreadPoolExecutor, interpreter
 
 
+def stay(said: int, block) -> None:
+    """Block, although an interruption comes before that."""
+    try:
+        os.write(said, b"S")
+        block()
+    finally:
+        try:
+            block()
+        finally:
+            block()
+
+
 def sleep(said: int, seconds: float) -> None:
-    os.write(said, b"S")
-    time.sleep(seconds)
+    stay(said, lambda: time.sleep(seconds))
 
 
 def pause(said: int, _seconds: float) -> None:
-    os.write(said, b"S")
-    ctypes.CDLL(None).pause()
+    stay(said, ctypes.CDLL(None).pause)
 
 
 def read(said: int, _seconds: float) -> None:
     reading, _writing = os.pipe()
-    os.write(said, b"S")
-    os.read(reading, 1)
+    stay(said, lambda: os.read(reading, 1))
 
 
 def in_threads(said: int, seconds: float) -> None:
-    """Threads of the task's own that would run Python meanwhile, too."""
-    over = threading.Event()
+    """Threads of the task's own that would run Python for ever, too."""
 
     def run():
-        while not over.is_set():
+        while True:
             time.sleep(0.001)
 
-    try:
-        for _ in range(2):
-            threading.Thread(target=run).start()
-        sleep(said, seconds)
-    finally:
-        over.set()
+    for _ in range(2):
+        threading.Thread(target=run).start()
+    sleep(said, seconds)
 
 
 def compute(said: int, seconds: float) -> None:
     """Keep the GIL of the interpreter, in C."""
     usleep = ctypes.PyDLL(None).usleep
-    os.write(said, b"S")
-    usleep(ctypes.c_uint(int(seconds * 1e6)))
+    stay(said, lambda: usleep(ctypes.c_uint(int(seconds * 1e6))))
 
 
 HOW = {function.__name__: function for function in (sleep, pause, read, in_threads, compute)}

@@ -8,6 +8,10 @@ import time
 import pytest
 from harness import HERE, environment
 
+pytestmark = pytest.mark.skipif(
+    hasattr(sys, "gettotalrefcount"), reason="a debug build waits for them"
+)
+
 LIMIT = 30  # seconds that a process may take that does not wait
 
 
@@ -65,9 +69,9 @@ def test_ctrl_c_ends_it(way, how):
 
 def test_code_that_keeps_the_gil_is_waited_for():
     """Nobody could make sure that it does not go on in the middle of the end."""
-    status, stderr, took = end("exit", "compute", 1.5)
+    status, stderr, took = end("exit", "compute", 0.6)
     assert (status, stderr) == (3, "")
-    assert took > 1
+    assert took > 1  # and not in the middle of it
 
 
 def test_one_that_comes_back_at_that_moment():
