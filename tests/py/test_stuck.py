@@ -71,7 +71,7 @@ def test_code_that_keeps_the_gil_is_waited_for():
     """Nobody could make sure that it does not go on in the middle of the end."""
     status, stderr, took = end("exit", "compute", 0.6)
     assert (status, stderr) == (3, "")
-    assert took > 1  # and not in the middle of it
+    assert took > 0.5
 
 
 def test_one_that_comes_back_at_that_moment():
