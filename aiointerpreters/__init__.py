@@ -12,6 +12,7 @@ every worker's interpreter, and the tag alone needs neither `concurrent.futures`
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from aiointerpreters._awaiting import run
     from aiointerpreters._core import Interrupted, broadcast, interpreter
     from aiointerpreters._errors import (
         DeadlockError,
@@ -39,6 +40,7 @@ __all__ = (
     "Times",
     "broadcast",
     "interpreter",
+    "run",
 )
 
 _PLACES = {
@@ -55,6 +57,7 @@ _PLACES = {
     "Times": "aiointerpreters._stats",
     "broadcast": "aiointerpreters._core",
     "interpreter": "aiointerpreters._core",
+    "run": "aiointerpreters._awaiting",
 }
 
 

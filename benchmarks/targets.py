@@ -78,6 +78,8 @@ def rates(run: Run) -> Iterator[Target]:
         ("to_thread: tagged", "to_thread", "run_in_executor", "tagged", "interpreters", 5),
         ("run_in_executor: untagged", "run_in_executor", "", "untagged", "threads", 1.3),
         ("to_thread: untagged", "to_thread", "", "untagged", "threads", 1.3),
+        ("run: tagged", "run", "run_in_executor", "tagged", "interpreters", 10),
+        ("run: tagged", "run", "run_in_executor", "tagged", "threads", 3),
     ]
     for what, measure, other_measure, contestant, other, bound in wanted:
         than = f"× {other}" + (f"' {other_measure}" if other_measure else "")

@@ -11,7 +11,7 @@ __all__ = ("InterpreterThreadPoolExecutor", "interpreter")
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
     from contextvars import ContextVar
     from types import FrameType, ModuleType, TracebackType
@@ -44,6 +44,12 @@ if TYPE_CHECKING:
         def shutdown(
             self, wait: bool = True, *, cancel_futures: bool = False, interrupt: bool = False
         ) -> None: ...
+        def run[**P, R](
+            self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+        ) -> Coroutine[Any, Any, R]: ...
+        def _run_turn[**P, R](
+            self, turn: Turn, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+        ) -> Coroutine[Any, Any, R]: ...
         def _begin_turn(self, bell: int, /) -> Turn: ...
         def _submit_turn[**P, R](
             self, turn: Turn, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
@@ -250,6 +256,10 @@ class InterpreterThreadPoolExecutor(_Executor):
         """
         if self._max_pending == 0:
             return self.submit(fn, *args, **kwargs)
+        return await self._in_turn(lambda turn: self._submit_turn(turn, fn, *args, **kwargs))
+
+    async def _in_turn[T](self, use: Callable[[Turn], T]) -> T:
+        """Wait for room in the running event loop, and use it."""
         import asyncio
 
         from aiointerpreters._limits import Bell
@@ -259,9 +269,7 @@ class InterpreterThreadPoolExecutor(_Executor):
         if bell is None:
             bell = self._bells[loop] = Bell(loop)
         try:
-            return await bell.take_turn(
-                self._begin_turn, lambda turn: self._submit_turn(turn, fn, *args, **kwargs)
-            )
+            return await bell.take_turn(self._begin_turn, use)
         finally:
             if bell.is_silent():
                 self._bells.pop(loop, None)

@@ -22,6 +22,7 @@ ALL = (
     "round_trip",
     "run_in_executor",
     "to_thread",
+    "run",
     "first_task",
     "worker_memory",
     "pending_memory",
@@ -41,6 +42,12 @@ type Outcome = dict[str, list[float] | str]
 
 # Said by the measures that take long.
 AS_THREADS = "left out: its untagged tasks go the way of ThreadPoolExecutor's"
+
+# Of measures of what only this project has.
+NO_SUCH_METHOD = dict.fromkeys(
+    ("threads", "interpreters", "processes", "0.6.0-tagged", "0.6.0-untagged"),
+    "it has no such method",
+)
 
 
 @dataclass(frozen=True)

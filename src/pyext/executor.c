@@ -9,6 +9,7 @@
 #include "renewal.h"
 #include "registry.h"
 #include "report.h"
+#include "run.h"
 #include "stack.h"
 #include "submit.h"
 #include "workqueue.h"
@@ -177,6 +178,24 @@ executor_submit(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObjec
     return future;
 }
 
+static PyObject *
+executor_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
+{
+    struct crew *crew = executor_crew(self);
+    if (crew == NULL) {
+        return NULL;
+    }
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "run() missing 1 required positional argument: 'fn'");
+        return NULL;
+    }
+    crew_hold(crew); /* encoding the arguments may run anything */
+    PyObject *call =
+        run(crew->state, self, crew, args[0], args + 1, (size_t)nargs - 1, keywords, NULL);
+    crew_drop(crew);
+    return call;
+}
+
 /* _begin_turn(bell): one who waits for room, in an event loop. */
 static PyObject *
 executor_begin_turn(PyObject *self, PyObject *bell)
@@ -186,16 +205,17 @@ executor_begin_turn(PyObject *self, PyObject *bell)
     return crew == NULL || PyErr_Occurred() ? NULL : limit_new_turn(crew->state, crew, descriptor);
 }
 
-/* _submit_turn(turn, fn, *args, **kwargs): submit() when it is this one's turn. */
+/* _submit_turn(turn, fn, *args, **kwargs): submit() when it is this one's turn. _run_turn(): the same of
+ * run(). */
 static PyObject *
-executor_submit_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
+use_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords, bool runs)
 {
     struct crew *crew = executor_crew(self);
     if (crew == NULL) {
         return NULL;
     }
     if (nargs < 2) {
-        PyErr_SetString(PyExc_TypeError, "_submit_turn(turn, fn, *args, **kwargs)");
+        PyErr_SetString(PyExc_TypeError, "a turn is for a call: turn, fn, *args, **kwargs");
         return NULL;
     }
     struct turn *turn = limit_turn(crew->state, args[0]);
@@ -203,10 +223,23 @@ executor_submit_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
         return NULL;
     }
     crew_hold(crew); /* encoding the arguments may run anything */
-    PyObject *future =
-        submit(crew->state, crew, args[1], args + 2, (size_t)nargs - 2, keywords, turn);
+    size_t count = (size_t)nargs - 2;
+    PyObject *made = runs ? run(crew->state, self, crew, args[1], args + 2, count, keywords, turn)
+                          : submit(crew->state, crew, args[1], args + 2, count, keywords, turn);
     crew_drop(crew);
-    return future;
+    return made;
+}
+
+static PyObject *
+executor_submit_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
+{
+    return use_turn(self, args, nargs, keywords, false);
+}
+
+static PyObject *
+executor_run_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
+{
+    return use_turn(self, args, nargs, keywords, true);
 }
 
 /* How many wait for room, in whatever way. */
@@ -491,6 +524,43 @@ PyDoc_STRVAR(
     "    BrokenThreadPool: An initializer has failed.");
 
 PyDoc_STRVAR(
+    run_doc,
+    "run($self, fn, /, *args, **kwargs)\n"
+    "--\n"
+    "\n"
+    "Call fn(*args, **kwargs) in a worker, and give what an event loop awaits for its result.\n"
+    "\n"
+    "A callable tagged by `interpreter` runs in a worker's own interpreter. Any other one runs in "
+    "a\n"
+    "thread, in a copy of the caller's context, as by asyncio.to_thread().\n"
+    "\n"
+    "The call is made at once, whether it is awaited or not. Cancelling the await cancels it: it "
+    "does\n"
+    "not start any more, or, tagged, is interrupted; a thread goes on, and its result is dropped.\n"
+    "\n"
+    "Returns:\n"
+    "    Something to await, once or more often, in the event loop that runs in this thread. It "
+    "can be\n"
+    "    gathered, made a Task, shielded and given to asyncio.wait_for(). The await gives what fn "
+    "has\n"
+    "    returned, or raises what it has raised: a SendError if something could not be sent;\n"
+    "    BrokenThreadPool if an initializer has failed; asyncio.CancelledError if the executor was "
+    "shut\n"
+    "    down with cancel_futures=True before it began.\n"
+    "\n"
+    "With max_pending tasks pending, it is the await that waits for room, in order, and makes the\n"
+    "call then.\n"
+    "\n"
+    "Raises:\n"
+    "    RuntimeError: No event loop runs in this thread; or the executor, or Python, is shutting\n"
+    "        down; or this is a worker's interpreter.\n"
+    "    TypeError: fn cannot be called.\n"
+    "    BrokenThreadPool: An initializer has failed.\n"
+    "    queue.Full: There is no room among the pending tasks, with when_full='raise'; or, from "
+    "the\n"
+    "        await, none within pending_timeout.");
+
+PyDoc_STRVAR(
     shutdown_doc,
     "shutdown($self, /, wait=True, *, cancel_futures=False, interrupt=False)\n"
     "--\n"
@@ -511,10 +581,13 @@ PyDoc_STRVAR(
 static PyMethodDef executor_methods[] = {
     {"submit", (PyCFunction)(void (*)(void))executor_submit, METH_FASTCALL | METH_KEYWORDS,
      submit_doc},
+    {"run", (PyCFunction)(void (*)(void))executor_run, METH_FASTCALL | METH_KEYWORDS, run_doc},
     {"_map", (PyCFunction)(void (*)(void))executor_map, METH_FASTCALL, NULL},
     {"_begin_turn", executor_begin_turn, METH_O, NULL},
     {"_submit_turn", (PyCFunction)(void (*)(void))executor_submit_turn,
      METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"_run_turn", (PyCFunction)(void (*)(void))executor_run_turn, METH_FASTCALL | METH_KEYWORDS,
+     NULL},
     {"_waiting", executor_waiting, METH_NOARGS, NULL},
     {"_totals", executor_totals, METH_NOARGS, NULL},
     {"_frames", executor_frames, METH_NOARGS, NULL},

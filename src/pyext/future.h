@@ -23,7 +23,7 @@ void future_tell_stopped(struct state *state, struct task *task);
  * (core/fstate): what they tell an event loop goes there together, with one wake-up. Drops them. */
 void future_tell_together(struct state *state, struct combiner *told);
 /* The same for a task that was cancelled before it started. */
-void future_tell_cancelled(struct task *task);
+void future_tell_cancelled(struct state *state, struct task *task);
 
 /* Ends a pending task that will not run with `exception` (borrowed). */
 void future_fail(struct state *state, struct task *task, PyObject *exception);

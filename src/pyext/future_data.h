@@ -30,7 +30,7 @@ bool future_observe(PyObject *self, FutureData *data, bool foreign);
 
 /* Ends a task and tells those who wait for it, but runs no callbacks. Its future, a new reference; NULL:
  * it has none any more. */
-PyObject *future_end_and_tell_waiters(struct task *task);
+PyObject *future_end_and_tell_waiters(struct state *state, struct task *task);
 /* After it was told: what was kept for that is not needed any more. */
 void future_release_kept(struct task *task);
 

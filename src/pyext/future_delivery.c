@@ -7,6 +7,7 @@
  */
 #include "crew.h"
 #include "future_data.h"
+#include "loops.h"
 #include "registry.h"
 
 /* What a loop does before it lets others have their turn. */
@@ -352,12 +353,13 @@ tell_all(struct state *state, struct combiner *combiner, struct delivery *delive
             *last = node;
             last = &node->next;
             node = node->next;
-            PyObject *future = future_end_and_tell_waiters(task);
+            PyObject *future = future_end_and_tell_waiters(state, task);
             if (future != NULL && kept != NULL) {
                 collect(state, delivery, future, kept);
             }
         }
         send(state, delivery);
+        loops_send(state);
     }
     *last = NULL;
     return told;

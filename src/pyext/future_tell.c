@@ -1,6 +1,7 @@
 /* Being observed, and telling those who observe. */
 #include "future_data.h"
 #include "limit.h"
+#include "loops.h"
 #include "stopping.h"
 
 bool
@@ -166,11 +167,12 @@ future_invoke_done_callbacks(struct state *state, PyObject *self, bool in_worker
 /* -- ending what is observed -- */
 
 PyObject *
-future_end_and_tell_waiters(struct task *task)
+future_end_and_tell_waiters(struct state *state, struct task *task)
 {
     PyObject *self = Py_XNewRef(task->future);
     if (self == NULL) {
         fstate_finish(&task->state);
+        loops_tell(state, task);
         return NULL;
     }
     FutureData *data = future_data(self);
@@ -190,12 +192,13 @@ future_end_and_tell_waiters(struct task *task)
 void
 future_tell_finished(struct state *state, struct task *task)
 {
-    PyObject *self = future_end_and_tell_waiters(task);
+    PyObject *self = future_end_and_tell_waiters(state, task);
     if (self != NULL) {
         future_invoke_done_callbacks(state, self, true);
         future_release_kept(task);
         Py_DECREF(self);
     }
+    loops_send(state);
 }
 
 void
@@ -224,6 +227,8 @@ future_tell_stopped(struct state *state, struct task *task)
     PyObject *self = Py_XNewRef(task->future);
     if (self == NULL) {
         fstate_cancel_running(&task->state);
+        loops_tell(state, task);
+        loops_send(state);
         return;
     }
     FutureData *data = future_data(self);
@@ -241,11 +246,13 @@ future_tell_stopped(struct state *state, struct task *task)
 }
 
 void
-future_tell_cancelled(struct task *task)
+future_tell_cancelled(struct state *state, struct task *task)
 {
     PyObject *self = Py_XNewRef(task->future);
     if (self == NULL) {
         fstate_end(&task->state, FSTATE_CANCELLED_AND_NOTIFIED);
+        loops_tell(state, task);
+        loops_send(state);
         return;
     }
     FutureData *data = future_data(self);
@@ -266,7 +273,7 @@ void
 future_fail(struct state *state, struct task *task, PyObject *exception)
 {
     if (!fstate_start(&task->state)) {
-        future_tell_cancelled(task);
+        future_tell_cancelled(state, task);
         return;
     }
     task_clear_call(task);
@@ -279,11 +286,11 @@ future_fail(struct state *state, struct task *task, PyObject *exception)
 
 /* A cancelled task that no worker will come across: tells who is left to be told, as that one would. */
 static void
-drop_withdrawn(struct task *task)
+drop_withdrawn(struct state *state, struct task *task)
 {
     PyObject *error = PyErr_GetRaisedException();
     if (!fstate_notify_quietly(&task->state)) {
-        future_tell_cancelled(task);
+        future_tell_cancelled(state, task);
     }
     task_drop(task);
     PyErr_SetRaisedException(error);
@@ -312,7 +319,7 @@ future_try_cancel(struct state *state, PyObject *self)
         task_clear_call(task); /* runs destructors, so not under the condition */
         int called = future_invoke_done_callbacks(state, self, false);
         if (withdrawn) {
-            drop_withdrawn(task);
+            drop_withdrawn(state, task);
         }
         return called < 0 ? -1 : 1;
     }
@@ -338,6 +345,6 @@ future_cancel_pending(struct state *state, struct task *task)
         fstate_cancel(&task->state);
     }
     if (!fstate_notify_quietly(&task->state)) {
-        future_tell_cancelled(task);
+        future_tell_cancelled(state, task);
     }
 }

@@ -4,7 +4,6 @@
 #include "lending.h"
 #include "limit.h"
 #include "outcome.h"
-#include "stopping.h"
 #include "submit.h"
 
 #include <stddef.h>
@@ -160,22 +159,6 @@ forget(struct task *task)
     task_drop(task);
 }
 
-static void
-cancel(struct task *task)
-{
-    if (fstate_cancel(&task->state)) {
-        if (limit_withdraw(task)) {
-            fstate_notify_quietly(&task->state);
-            task_drop(task);
-        }
-        task_clear_call(task);
-    }
-    else if (task_can_be_stopped(task) && fstate_cancel_running(&task->state)) {
-        stopping_ask(task);
-    }
-    forget(task);
-}
-
 /* No result will be taken any more. Whoever was never asked for one cancels nothing, as a generator
  * that was not started; else the last are cancelled first, since workers begin at the other end. */
 static void
@@ -188,7 +171,7 @@ end(MapObject *self)
     Py_CLEAR(self->executor);
     while (self->count > self->first) {
         struct task *task = self->tasks[--self->count];
-        (cancels ? cancel : forget)(task);
+        (cancels ? submit_give_up : forget)(task);
     }
     PyMem_Free(self->tasks);
     self->tasks = NULL;
@@ -298,7 +281,7 @@ drop_held(MapObject *self)
 {
     if (self->held) {
         self->held = false;
-        cancel(self->tasks[--self->count]);
+        submit_give_up(self->tasks[--self->count]);
     }
 }
 
@@ -414,7 +397,7 @@ map_next(PyObject *op)
     if (self->first < self->count && refill(self) == 0 && self->first < self->count) {
         struct task *task = self->tasks[self->first++];
         value = take(self, state_of_type(Py_TYPE(op)), task);
-        cancel(task); /* if it has not ended, in time */
+        submit_give_up(task); /* if it has not ended, in time */
     }
     if (value == NULL) {
         replace_stop_iteration();

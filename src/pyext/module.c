@@ -1,6 +1,7 @@
 /* module: the extension module aiointerpreters._core, put together from the rooms. */
 #include "state.h"
 
+#include "awaited.h"
 #include "broadcast.h"
 #include "callables.h"
 #include "crew.h"
@@ -15,6 +16,7 @@
 #include "kept.h"
 #include "lending.h"
 #include "limit.h"
+#include "loops.h"
 #include "map.h"
 #include "parcel.h"
 #include "registry.h"
@@ -136,6 +138,7 @@ make_executor_types(struct state *state)
     if (import_functools(state) < 0 || definition_register_types(state) < 0 ||
         workqueue_register_types(state) < 0 || future_register_types(state) < 0 ||
         map_register_types(state) < 0 || limit_register_types(state) < 0 ||
+        loops_register_types(state) < 0 || awaited_register_types(state) < 0 ||
         executor_register_types(state) < 0) {
         return -1;
     }
@@ -201,6 +204,13 @@ module_exec(PyObject *module)
     DO(state->work_queue_type);                                         \
     DO(state->map_type);                                                \
     DO(state->turn_type);                                               \
+    DO(state->call_type);                                               \
+    DO(state->loop_type);                                               \
+    DO(state->wake_type);                                               \
+    DO(state->loops);                                                   \
+    DO(state->running_loop);                                            \
+    DO(state->aio_cancelled_error);                                     \
+    DO(state->aio_invalid_state_error);                                 \
     DO(state->cancelled_error);                                         \
     DO(state->invalid_state_error);                                     \
     DO(state->broken_pool);                                             \

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 struct loan_home;
+struct loop;
 struct callables;
 struct kept;
 
@@ -50,6 +51,14 @@ struct state {
     PyTypeObject *work_queue_type;
     PyTypeObject *map_type;
     PyTypeObject *turn_type;
+    PyTypeObject *call_type;
+    PyTypeObject *loop_type;
+    PyTypeObject *wake_type;
+    PyObject *loops;        /* dict: the Loop of each event loop with tasks that have not ended */
+    struct loop *due_loops; /* those to be woken, held; linked by next_due */
+    PyObject *running_loop; /* asyncio.events._get_running_loop; NULL until used */
+    PyObject *aio_cancelled_error; /* asyncio.CancelledError; NULL until used, as what follows */
+    PyObject *aio_invalid_state_error;
     PyObject *future_names[5]; /* 'PENDING' … as concurrent.futures spells them, by fstate */
     PyObject *cancelled_error; /* concurrent.futures.CancelledError */
     PyObject *invalid_state_error;

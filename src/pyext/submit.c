@@ -481,6 +481,23 @@ make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *
     return task;
 }
 
+bool
+submit_is_tagged(struct state *state, PyObject *function)
+{
+    PyObject *source;
+    bool tagged = tag_called(state, function, &source) != NULL;
+    Py_XDECREF(source);
+    PyErr_Clear();
+    return tagged;
+}
+
+struct task *
+submit_make(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
+            size_t count, PyObject *keywords)
+{
+    return make_task(state, crew, function, values, count, keywords, NULL);
+}
+
 PyObject *
 submit(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
        size_t count, PyObject *keywords, struct turn *turn)

@@ -15,6 +15,13 @@
 PyObject *submit(struct state *state, struct crew *crew, PyObject *function,
                  PyObject *const *values, size_t count, PyObject *keywords, struct turn *turn);
 
+/* The two halves of it: a task to be queued, or one that has ended because it cannot be sent; the caller's.
+ * NULL with an exception when the crew does not accept the call. */
+struct task *submit_make(struct state *state, struct crew *crew, PyObject *function,
+                         PyObject *const *values, size_t count, PyObject *keywords);
+/* Whether a call of it would be a tagged task. */
+bool submit_is_tagged(struct state *state, PyObject *function);
+
 /* Whether the crew accepts work; -1 with the exception that says why not. */
 int submit_check_open(struct state *state, struct crew *crew);
 /* Before an interpreter is made: encodes the initializer for it, and notes what they take over. -1 with an
@@ -24,7 +31,10 @@ int submit_prepare_interps(struct state *state, struct crew *crew);
  * waits as long as the crew has it, and until `deadline` (of os_now_ns()). -1 with an exception. */
 int submit_queue(struct state *state, struct crew *crew, struct task *task, struct turn *turn,
                  int64_t deadline);
-/* The same, but 0 when there is no room, and nothing was done; 1: it is queued. */
+/* Cancels a task without a future, whose outcome nobody will read, and drops it: what has not started never
+ * will, and what runs is interrupted, where it can be. */
+void submit_give_up(struct task *task);
+/* As submit_queue(), but 0 when there is no room, and nothing was done; 1: it is queued. */
 int submit_queue_if_room(struct state *state, struct crew *crew, struct task *task);
 
 /* The context variables that calls of `function` take along, with their values at this moment:

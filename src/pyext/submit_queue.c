@@ -4,6 +4,7 @@
 #include "limit.h"
 #include "outcome.h"
 #include "registry.h"
+#include "stopping.h"
 
 int
 submit_check_open(struct state *state, struct crew *crew)
@@ -106,4 +107,21 @@ submit_queue_if_room(struct state *state, struct crew *crew, struct task *task)
         return 0;
     }
     return after_submitting(state, crew, task, (int)submitted) < 0 ? -1 : 1;
+}
+
+void
+submit_give_up(struct task *task)
+{
+    if (fstate_cancel(&task->state)) {
+        if (limit_withdraw(task)) {
+            fstate_end(&task->state, FSTATE_CANCELLED_AND_NOTIFIED);
+            task_drop(task);
+        }
+        task_clear_call(task);
+    }
+    else if (task_can_be_stopped(task) && fstate_cancel_running(&task->state)) {
+        stopping_ask(task);
+    }
+    task->wanted = false;
+    task_drop(task);
 }

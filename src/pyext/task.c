@@ -29,6 +29,7 @@ task_new(bool tagged, unsigned generation)
     task->wanted = false;
     task->keeps_future = false;
     task->crew = NULL;
+    task->awaiter = NULL;
     task->future = NULL;
     task->result = NULL;
     if (tagged) {

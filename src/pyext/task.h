@@ -8,7 +8,7 @@
  *   state            anybody (core/fstate)
  *   call, message    the worker that started it; before that, whoever cancelled it
  *   outcome, result  the worker until it publishes; then whoever holds the submitter's GIL
- *   future, keeps, wanted    with the submitter's GIL
+ *   future, keeps, wanted, awaiter    with the submitter's GIL
  */
 #ifndef AIOINTERP_TASK_H
 #define AIOINTERP_TASK_H
@@ -54,12 +54,13 @@ struct task {
     int64_t limit;       /* ns that it may run; 0: for ever; constant once queued */
     watch_place place;   /* where it is being run, while it can be stopped (core/watch) */
     unsigned generation; /* constant: of forks, when it was made */
-    bool wanted;         /* somebody without a future (map) holds the task to read its outcome */
-    bool keeps_future;   /* `future` is a strong reference: somebody has to be told */
+    bool wanted;       /* somebody without a future (map, run) holds the task to read its outcome */
+    bool keeps_future; /* `future` is a strong reference: somebody has to be told */
     struct crew
         *crew; /* whose workers will run it, from when it is queued, or NULL; borrowed: sure to
                             be there while it is pending. With the submitter's GIL */
-    PyObject *future; /* the future's object; borrowed unless kept, NULL once it is gone */
+    struct awaiter *awaiter; /* in an event loop (loops), which is told when it ends; or NULL */
+    PyObject *future;        /* the future's object; borrowed unless kept, NULL once it is gone */
     PyObject *result;
     union {
         struct plain_call plain; /* when !job.slotted; of a maker, empty */

@@ -188,7 +188,7 @@ skip(struct worker_thread *worker, struct task *task)
     }
     if (!fstate_notify_quietly(&task->state)) {
         worker_go_main(worker);
-        future_tell_cancelled(task);
+        future_tell_cancelled(worker->crew->state, task);
     }
     task_drop(task);
     return worker_is_forked(worker) ? NULL : worker_take(worker);

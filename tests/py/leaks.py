@@ -536,6 +536,35 @@ def asyncio_calls(executor):
     assert loop.run_until_complete(main()) == [0, 1, 2, 3]
 
 
+@on_one_executor
+def asyncio_run(executor):
+    async def main():
+        calls = [executor.run(interpreter(jobs.add), n) for n in range(3)]
+        calls += [executor.run(jobs.add, 3), executor.run(interpreter(jobs.raise_value_error))]
+        calls.append(executor.run(interpreter(jobs.add), threading.Lock()))
+        calls += [executor.run(jobs.add, n) for n in range(3)]
+        for call in calls[-3:]:
+            call.add_done_callback(len)
+            call.remove_done_callback(len)
+            call.cancel()
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    results = loop.run_until_complete(main())
+    assert results[:4] == [0, 1, 2, 3]
+    kinds = [ValueError, SendError] + 3 * [asyncio.CancelledError]
+    assert [type(result) for result in results[4:]] == kinds
+
+
+@on_one_executor
+def asyncio_run_in_a_loop_that_closes(executor):
+    async def main():
+        return [executor.run(interpreter(jobs.add), n) for n in range(3)]
+
+    asyncio.run(main())
+    assert executor.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
+    asyncio.run(main())  # whether results come before or after the end
+
+
 def asyncio_await(future):
     async def main():
         return await future

@@ -1,0 +1,88 @@
+"""What of `executor.run` is rare: waiting for room, and the executor that `aiointerpreters.run` uses."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+from aiointerpreters._limits import full
+from aiointerpreters.executors.interpthread import InterpreterThreadPoolExecutor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+__all__ = ("run", "run_in_turn")
+
+
+async def run_in_turn[R](
+    executor: InterpreterThreadPoolExecutor,
+    patience: float,
+    fn: Callable[..., R],
+    args: tuple[object, ...],
+    kwargs: dict[str, Any],
+) -> R:
+    """Call `fn` when there is room for it, waiting `patience` seconds (negative: for ever)."""
+    limit = asyncio.timeout(None if patience < 0 else patience)
+    try:
+        async with limit:
+            call = await executor._in_turn(
+                lambda turn: executor._run_turn(turn, fn, *args, **kwargs)
+            )
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise full("timeout", executor._max_pending, patience) from None
+    return await call
+
+
+class _Default:
+    """The executor of the process, made on first use. In a forked child it has new workers."""
+
+    def __init__(self) -> None:
+        self._executor: InterpreterThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+
+    def get(self) -> InterpreterThreadPoolExecutor:
+        if self._executor is None:
+            with self._lock:
+                if self._executor is None:
+                    self._executor = InterpreterThreadPoolExecutor(
+                        thread_name_prefix="aiointerpreters"
+                    )
+        return self._executor
+
+
+_DEFAULT = _Default()
+
+
+def run[**P, R](
+    fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+) -> Coroutine[Any, Any, R]:
+    """Call `fn(*args, **kwargs)` in a worker of an executor that all of the process shares.
+
+        total = await aiointerpreters.run(interpreter(cpu_bound), 5)
+
+    The executor is an `InterpreterThreadPoolExecutor()` without options. It is made with the first
+    call, and ends with the process.
+
+    Args:
+        fn: A callable, tagged or not.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        Something to await, as `InterpreterThreadPoolExecutor.run` gives it.
+
+    Raises:
+        RuntimeError: No event loop runs in this thread; or Python is shutting down; or this is a
+            worker's interpreter.
+        TypeError: `fn` cannot be called.
+    """
+    return _DEFAULT.get().run(fn, *args, **kwargs)

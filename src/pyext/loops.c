@@ -1,0 +1,414 @@
+#include "loops.h"
+
+/* What a loop is told before it lets others have their turn. */
+enum { AT_A_TIME = 64 };
+
+struct loop {
+    PyObject_HEAD
+    struct state *state; /* of the module; borrowed: our type holds it */
+    PyObject *event_loop;
+    struct awaiter *first; /* those that are to be told, in order */
+    struct awaiter *last;
+    size_t expected; /* tasks that have not ended; in the state's loops while there are any */
+    bool woken;      /* the event loop has a wake of ours */
+    bool due;        /* in the state's list of those to be woken, which holds it */
+    LoopObject *next_due;
+};
+
+typedef struct {
+    PyObject_HEAD
+    LoopObject *loop; /* held; NULL once it was called */
+} WakeObject;
+
+/* -- the awaiters of a loop -- */
+
+static void
+append(LoopObject *self, struct awaiter *awaiter)
+{
+    awaiter->listed = true;
+    awaiter->next = NULL;
+    Py_INCREF(awaiter->owner);
+    *(self->first == NULL ? &self->first : &self->last->next) = awaiter;
+    self->last = awaiter;
+}
+
+/* The first, with the reference to its owner; or NULL. */
+static struct awaiter *
+pop(LoopObject *self)
+{
+    struct awaiter *awaiter = self->first;
+    if (awaiter != NULL) {
+        self->first = awaiter->next;
+        awaiter->listed = false;
+    }
+    return awaiter;
+}
+
+static void
+push_back(LoopObject *self, struct awaiter *awaiter)
+{
+    awaiter->listed = true;
+    awaiter->next = self->first;
+    self->last = self->first == NULL ? awaiter : self->last;
+    self->first = awaiter;
+}
+
+/* The event loop is closed. */
+static void
+abandon(LoopObject *self)
+{
+    struct awaiter *awaiter;
+    while ((awaiter = pop(self)) != NULL) {
+        awaiter->forget(awaiter);
+        Py_DECREF(awaiter->owner);
+    }
+}
+
+/* -- the event loop -- */
+
+PyObject *
+loops_event_loop(const LoopObject *loop)
+{
+    return loop->event_loop;
+}
+
+bool
+loops_is_closed(const LoopObject *loop)
+{
+    PyObject *closed = PyObject_CallMethod(loop->event_loop, "is_closed", NULL);
+    int result = closed == NULL ? 1 : PyObject_IsTrue(closed);
+    Py_XDECREF(closed);
+    PyErr_Clear();
+    return result != 0;
+}
+
+int
+loops_call_soon(const LoopObject *loop, PyObject *callback, PyObject *argument, PyObject *context)
+{
+    PyObject *call_soon = PyObject_GetAttrString(loop->event_loop, "call_soon");
+    PyObject *names = call_soon == NULL ? NULL : Py_BuildValue("(s)", "context");
+    PyObject *values[] = {callback, argument, context};
+    PyObject *handle = names == NULL ? NULL : PyObject_Vectorcall(call_soon, values, 2, names);
+    Py_XDECREF(call_soon);
+    Py_XDECREF(names);
+    Py_XDECREF(handle);
+    return handle == NULL ? -1 : 0;
+}
+
+void
+loops_report(const LoopObject *loop, const char *message, PyObject *where)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *done =
+        PyObject_CallMethod(loop->event_loop, "call_exception_handler", "{s:s,s:O,s:O}", "message",
+                            message, "exception", error, "future", where);
+    if (done == NULL) {
+        PyErr_WriteUnraisable(where);
+    }
+    Py_XDECREF(done);
+    Py_DECREF(error);
+}
+
+/* Has the event loop call a wake, by the method called `how`. False with an exception. */
+static bool
+try_to_wake(LoopObject *self, const char *how)
+{
+    WakeObject *wake = PyObject_GC_New(WakeObject, self->state->wake_type);
+    if (wake == NULL) {
+        return false;
+    }
+    wake->loop = (LoopObject *)Py_NewRef(self);
+    PyObject_GC_Track(wake);
+    self->woken = true;
+    PyObject *handle = PyObject_CallMethod(self->event_loop, how, "O", wake);
+    if (handle == NULL) {
+        Py_CLEAR(wake->loop); /* so that it abandons nothing: that is for the caller to decide */
+        self->woken = false;
+    }
+    Py_XDECREF(handle);
+    Py_DECREF(wake);
+    return handle != NULL;
+}
+
+static void
+wake_up(LoopObject *self, const char *how)
+{
+    if (self->woken || self->first == NULL) {
+        return;
+    }
+    bool done = !loops_is_closed(self) && try_to_wake(self, how);
+    if (!done && PyErr_ExceptionMatches(PyExc_MemoryError)) { /* a moment's lack must keep nobody */
+        PyErr_Clear();
+        done = try_to_wake(self, how);
+    }
+    if (!done) {
+        PyObject *error = PyErr_GetRaisedException(); /* if it has not been closed before */
+        if (error != NULL && !loops_is_closed(self)) {
+            PyErr_SetRaisedException(Py_NewRef(error));
+            PyErr_WriteUnraisable(self->event_loop);
+        }
+        Py_XDECREF(error);
+        abandon(self);
+    }
+}
+
+/* -- in the loop's thread -- */
+
+/* Tells the first awaiters. -1 with an exception that is to leave the loop. */
+static int
+tell_some(LoopObject *self)
+{
+    for (int told = 0; told < AT_A_TIME; told++) {
+        struct awaiter *awaiter = pop(self);
+        if (awaiter == NULL) {
+            break;
+        }
+        if (awaiter->tell(awaiter) < 0) {
+            push_back(self, awaiter);
+            return -1;
+        }
+        Py_DECREF(awaiter->owner);
+    }
+    return 0;
+}
+
+static PyObject *
+wake_call(PyObject *op, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    LoopObject *loop = ((WakeObject *)op)->loop;
+    if (loop == NULL) {
+        Py_RETURN_NONE;
+    }
+    ((WakeObject *)op)->loop = NULL;
+    loop->woken = false;
+    int result = tell_some(loop);
+    PyObject *error = PyErr_GetRaisedException();
+    wake_up(loop, "call_soon");
+    PyErr_SetRaisedException(error);
+    Py_DECREF(loop);
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* -- tasks -- */
+
+LoopObject *
+loops_running(struct state *state, const char *what)
+{
+    if (state->running_loop == NULL) {
+        PyObject *events = PyImport_ImportModule("asyncio.events");
+        state->running_loop =
+            events == NULL ? NULL : PyObject_GetAttrString(events, "_get_running_loop");
+        Py_XDECREF(events);
+    }
+    PyObject *event_loop =
+        state->running_loop == NULL ? NULL : PyObject_CallNoArgs(state->running_loop);
+    if (event_loop == Py_None) {
+        Py_DECREF(event_loop);
+        return (LoopObject *)PyErr_Format(
+            PyExc_RuntimeError,
+            "%s needs a running event loop, and there is none in this thread: call it in a "
+            "coroutine that asyncio.run() runs; or use submit(), whose future does not need one",
+            what);
+    }
+    if (event_loop == NULL) {
+        return NULL;
+    }
+    PyObject *known = PyDict_GetItemWithError(state->loops, event_loop);
+    LoopObject *self = (LoopObject *)Py_XNewRef(known);
+    if (self == NULL && !PyErr_Occurred()) {
+        self = (LoopObject *)state->loop_type->tp_alloc(state->loop_type, 0);
+        if (self != NULL) {
+            self->state = state;
+            self->event_loop = Py_NewRef(event_loop);
+        }
+    }
+    Py_DECREF(event_loop);
+    return self;
+}
+
+int
+loops_expect(struct state *state, struct task *task, struct awaiter *awaiter)
+{
+    LoopObject *loop = awaiter->loop;
+    if (loop->expected == 0 &&
+        PyDict_SetItem(state->loops, loop->event_loop, (PyObject *)loop) < 0) {
+        return -1;
+    }
+    loop->expected++;
+    task->awaiter = awaiter;
+    if (awaiter->kept) {
+        Py_INCREF(awaiter->owner);
+    }
+    return 0;
+}
+
+void
+loops_unexpect(struct state *state, struct task *task)
+{
+    struct awaiter *awaiter = task->awaiter;
+    if (awaiter == NULL) {
+        return;
+    }
+    LoopObject *loop = awaiter->loop;
+    task->awaiter = NULL;
+    if (--loop->expected == 0) {
+        PyObject *error = PyErr_GetRaisedException();
+        PyObject *entry = NULL;
+        if (PyDict_GetItemRef(state->loops, loop->event_loop, &entry) > 0 &&
+            entry == (PyObject *)loop) { /* an older one may have been collected late */
+            PyDict_DelItem(state->loops, loop->event_loop);
+        }
+        PyErr_Clear();
+        Py_XDECREF(entry);
+        PyErr_SetRaisedException(error);
+    }
+    if (awaiter->kept) {
+        Py_DECREF(awaiter->owner);
+    }
+}
+
+void
+loops_tell(struct state *state, struct task *task)
+{
+    struct awaiter *awaiter = task->awaiter;
+    if (awaiter == NULL) {
+        return;
+    }
+    LoopObject *loop = awaiter->loop;
+    if (!awaiter->listed) {
+        append(loop, awaiter);
+        if (!loop->due && !loop->woken) {
+            loop->due = true;
+            loop->next_due = state->due_loops;
+            state->due_loops = (LoopObject *)Py_NewRef(loop);
+        }
+    }
+    loops_unexpect(state, task);
+}
+
+void
+loops_send(struct state *state)
+{
+    if (state->due_loops == NULL) {
+        return;
+    }
+    PyObject *error = PyErr_GetRaisedException();
+    LoopObject *loop;
+    while ((loop = state->due_loops) != NULL) {
+        state->due_loops = loop->next_due;
+        loop->due = false;
+        wake_up(loop, "call_soon_threadsafe");
+        Py_DECREF(loop);
+    }
+    PyErr_SetRaisedException(error);
+}
+
+/* -- types -- */
+
+static int
+loop_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    LoopObject *self = (LoopObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->event_loop);
+    for (struct awaiter *awaiter = self->first; awaiter != NULL; awaiter = awaiter->next) {
+        Py_VISIT(awaiter->owner);
+    }
+    return 0;
+}
+
+/* The event loop stays: what is being collected along with us may ask for it. Cycles through it are broken
+ * by the wakes. */
+static int
+loop_clear(PyObject *op)
+{
+    abandon((LoopObject *)op);
+    return 0;
+}
+
+static void
+loop_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    loop_clear(op);
+    Py_XDECREF(((LoopObject *)op)->event_loop);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static int
+wake_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((WakeObject *)op)->loop);
+    return 0;
+}
+
+/* Not called, and never to be: the event loop has forgotten it. */
+static int
+wake_clear(PyObject *op)
+{
+    LoopObject *loop = ((WakeObject *)op)->loop;
+    ((WakeObject *)op)->loop = NULL;
+    if (loop != NULL) {
+        PyObject *error = PyErr_GetRaisedException();
+        loop->woken = false;
+        abandon(loop);
+        PyErr_SetRaisedException(error);
+        Py_DECREF(loop);
+    }
+    return 0;
+}
+
+static void
+wake_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    wake_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyType_Slot loop_slots[] = {
+    {Py_tp_doc, "An event loop that waits for tasks."},
+    {Py_tp_traverse, loop_traverse},
+    {Py_tp_clear, loop_clear},
+    {Py_tp_dealloc, loop_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec loop_spec = {
+    .name = "aiointerpreters._core.Loop",
+    .basicsize = sizeof(LoopObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = loop_slots,
+};
+
+static PyType_Slot wake_slots[] = {
+    {Py_tp_doc, "What an event loop calls when tasks that it waits for have ended."},
+    {Py_tp_call, wake_call},
+    {Py_tp_traverse, wake_traverse},
+    {Py_tp_clear, wake_clear},
+    {Py_tp_dealloc, wake_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec wake_spec = {
+    .name = "aiointerpreters._core.Wake",
+    .basicsize = sizeof(WakeObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = wake_slots,
+};
+
+int
+loops_register_types(struct state *state)
+{
+    state->loops = PyDict_New();
+    state->loop_type = (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &loop_spec, NULL);
+    state->wake_type = (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &wake_spec, NULL);
+    return state->loops == NULL || state->loop_type == NULL || state->wake_type == NULL ? -1 : 0;
+}

@@ -1,0 +1,109 @@
+#include "run.h"
+
+#include "awaited.h"
+#include "limit.h"
+#include "loops.h"
+#include "submit.h"
+
+/* An untagged function runs in a copy of the caller's context, as by asyncio.to_thread():
+ * partial(context.run, function, *args, **kwargs). */
+static PyObject *
+in_callers_context(struct state *state, PyObject *function, PyObject *const *values, size_t count,
+                   PyObject *keywords)
+{
+    size_t named = keywords == NULL ? 0 : (size_t)PyTuple_GET_SIZE(keywords);
+    PyObject *context = PyContext_CopyCurrent();
+    PyObject *in_context = context == NULL ? NULL : PyObject_GetAttrString(context, "run");
+    PyObject **block =
+        in_context == NULL ? NULL : PyMem_Calloc(count + named + 2, sizeof(PyObject *));
+    PyObject *partial = NULL;
+    if (block != NULL) {
+        block[0] = in_context;
+        block[1] = function;
+        for (size_t i = 0; i < count + named; i++) {
+            block[i + 2] = values[i];
+        }
+        partial = PyObject_Vectorcall(state->partial_type, block, count + 2, keywords);
+        PyMem_Free(block);
+    }
+    else if (!PyErr_Occurred()) {
+        PyErr_NoMemory();
+    }
+    Py_XDECREF(context);
+    Py_XDECREF(in_context);
+    return partial;
+}
+
+/* What kind of task a call becomes is decided here: a tagged one, or one in a thread. NULL with an
+ * exception when the crew does not accept it; else it may have ended, since it cannot be sent. */
+static struct task *
+make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
+          size_t count, PyObject *keywords)
+{
+    if (submit_is_tagged(state, function)) {
+        return submit_make(state, crew, function, values, count, keywords);
+    }
+    if (!PyCallable_Check(function)) {
+        PyErr_Format(PyExc_TypeError, "run() needs a callable, not %R of type %T", function,
+                     function);
+        return NULL;
+    }
+    PyObject *partial = in_callers_context(state, function, values, count, keywords);
+    struct task *task = partial == NULL ? NULL : submit_make(state, crew, partial, NULL, 0, NULL);
+    Py_XDECREF(partial);
+    return task;
+}
+
+/* There is no room among the pending tasks: a coroutine that waits its turn. */
+static PyObject *
+run_in_turn(PyObject *executor, const struct crew *crew, PyObject *function,
+            PyObject *const *values, size_t count, PyObject *keywords)
+{
+    double patience = crew->limit.patience == OS_FOREVER ? -1 : (double)crew->limit.patience / 1e9;
+    PyObject *args = PyTuple_New((Py_ssize_t)count);
+    PyObject *kwargs = PyDict_New();
+    PyObject *seconds = PyFloat_FromDouble(patience);
+    PyObject *coroutine = NULL;
+    if (args != NULL && kwargs != NULL && seconds != NULL) {
+        for (size_t i = 0; i < count; i++) {
+            PyTuple_SET_ITEM(args, (Py_ssize_t)i, Py_NewRef(values[i]));
+        }
+        Py_ssize_t named = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
+        bool complete = true;
+        for (Py_ssize_t i = 0; i < named && complete; i++) {
+            complete = PyDict_SetItem(kwargs, PyTuple_GET_ITEM(keywords, i),
+                                      values[count + (size_t)i]) == 0;
+        }
+        PyObject *all[] = {executor, seconds, function, args, kwargs};
+        coroutine = complete ? state_call("_awaiting", "run_in_turn", all, 5) : NULL;
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    Py_XDECREF(seconds);
+    return coroutine;
+}
+
+PyObject *
+run(struct state *state, PyObject *executor, struct crew *crew, PyObject *function,
+    PyObject *const *values, size_t count, PyObject *keywords, struct turn *turn)
+{
+    LoopObject *loop = loops_running(state, "run()");
+    if (loop == NULL) {
+        return NULL;
+    }
+    struct task *task = make_task(state, crew, function, values, count, keywords);
+    bool failed = task != NULL && fstate_is_done(&task->state);
+    PyObject *call = task == NULL ? NULL : awaited_new(state, loop, task);
+    Py_DECREF(loop);
+    if (call == NULL || failed) {
+        return call;
+    }
+    bool waits = turn == NULL && limit_is_set(crew) && !crew->limit.raises;
+    int queued = waits ? submit_queue_if_room(state, crew, task)
+                       : submit_queue(state, crew, task, turn, OS_FOREVER);
+    if (queued >= (waits ? 1 : 0)) {
+        return call;
+    }
+    awaited_discard(state, call);
+    return queued < 0 ? NULL : run_in_turn(executor, crew, function, values, count, keywords);
+}

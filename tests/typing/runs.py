@@ -1,0 +1,35 @@
+"""Checked by mypy, never run: what is awaited has the type that the function returns.
+
+`type: ignore` stands where an error is wanted; mypy reports those that ignore nothing.
+"""
+
+import asyncio
+from typing import assert_type
+
+import aiointerpreters
+from aiointerpreters import InterpreterThreadPoolExecutor, interpreter
+
+
+def half(n: int, *, exact: bool = True) -> float:
+    return n / 2
+
+
+@interpreter
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+async def main(executor: InterpreterThreadPoolExecutor) -> None:
+    assert_type(await executor.run(half, 1, exact=False), float)
+    assert_type(await executor.run(words, "text"), list[str])
+    assert_type(await executor.run(interpreter(half), 1), float)
+    assert_type(await aiointerpreters.run(words, "text"), list[str])
+    assert_type(await asyncio.create_task(executor.run(half, 1)), float)
+    both = await asyncio.gather(executor.run(half, 1), executor.run(words, ""))
+    assert_type(both, tuple[float, list[str]])
+    async with asyncio.TaskGroup() as group:
+        assert_type(group.create_task(executor.run(words, "text")), asyncio.Task[list[str]])
+    await executor.run(half, "text")  # type: ignore[arg-type]
+    await executor.run(half)  # type: ignore[call-arg]
+    await executor.run(half, 1, inexact=True)  # type: ignore[call-arg]
+    await aiointerpreters.run(words, 3)  # type: ignore[arg-type]
