@@ -1,4 +1,4 @@
-"""What of `executor.run` is rare: waiting for room, and the executor that `aiointerpreters.run` uses."""
+"""What of `executor.run` is rare: waiting for room, and the executor of `aiointerpreters.run`."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ class _Default:
 _DEFAULT = _Default()
 
 
-def run[**P, R](
-    fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-) -> Coroutine[Any, Any, R]:
+def run[**P, R](fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
     """Call `fn(*args, **kwargs)` in a worker of an executor that all of the process shares.
 
         total = await aiointerpreters.run(interpreter(cpu_bound), 5)

@@ -39,6 +39,7 @@ PANELS = (
     Panel("run_in_executor", "rate", "small tasks: run_in_executor"),
     Panel("to_thread", "rate", "small tasks: asyncio.to_thread"),
     Panel("run", "rate", "small tasks: executor.run"),
+    Panel("amap", "rate", "small tasks: executor.amap"),
     Panel("round_trip", "p50", "round trip, idle pool: p50"),
     Panel("round_trip", "p99", "round trip, idle pool: p99"),
     Panel("efficiency", "10ms", "efficiency, tasks of 10 ms"),

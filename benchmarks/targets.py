@@ -80,6 +80,7 @@ def rates(run: Run) -> Iterator[Target]:
         ("to_thread: untagged", "to_thread", "", "untagged", "threads", 1.3),
         ("run: tagged", "run", "run_in_executor", "tagged", "interpreters", 10),
         ("run: tagged", "run", "run_in_executor", "tagged", "threads", 3),
+        ("amap: tagged", "amap", "run_in_executor", "tagged", "interpreters", 20),
     ]
     for what, measure, other_measure, contestant, other, bound in wanted:
         than = f"× {other}" + (f"' {other_measure}" if other_measure else "")

@@ -11,12 +11,13 @@ __all__ = ("InterpreterThreadPoolExecutor", "interpreter")
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
     from contextvars import ContextVar
     from types import FrameType, ModuleType, TracebackType
     from typing import Any, Literal, TextIO
 
+    from aiointerpreters._amap import AsyncMap
     from aiointerpreters._dump import Worker
     from aiointerpreters._limits import Bell, Turn
     from aiointerpreters._prestart import Prestart
@@ -257,6 +258,43 @@ class InterpreterThreadPoolExecutor(_Executor):
         if self._max_pending == 0:
             return self.submit(fn, *args, **kwargs)
         return await self._in_turn(lambda turn: self._submit_turn(turn, fn, *args, **kwargs))
+
+    def amap[R](
+        self,
+        fn: Callable[[Any], R],
+        items: Iterable[Any] | AsyncIterable[Any],
+        *,
+        limit: int | None = None,
+        ordered: bool = True,
+    ) -> AsyncMap[R]:
+        """Call `fn(item)` for each item, and give the results to an event loop as it asks for them.
+
+            async for result in executor.amap(interpreter(cpu_bound), items):
+                ...
+
+        Nothing is read or called before the first result is asked for. Then items are read as there
+        is room for their calls, so that memory does not grow with their number.
+
+        Args:
+            fn: A callable of one argument, tagged or not. An untagged one runs in a thread.
+            items: An iterable, which is read in the thread of the event loop, or an async one.
+            limit: The most calls under way, results that nobody has asked for among them. Default:
+                256.
+            ordered: Whether results come in the order of the items, or as they end.
+
+        Returns:
+            An asynchronous iterator with `aclose()`. Its `async for` raises what `fn` has raised,
+            or the items, or `run`; what is under way then, or when it is left early or cancelled,
+            is cancelled: what is pending never starts, and tagged calls that run are interrupted.
+            What `items` raise comes after the results of the items before.
+
+        Raises:
+            TypeError: `fn` cannot be called, `items` cannot be iterated, or `limit` is no int.
+            ValueError: `limit` is not positive.
+        """
+        from aiointerpreters._amap import amap
+
+        return amap(self, fn, items, limit, ordered)
 
     async def _in_turn[T](self, use: Callable[[Turn], T]) -> T:
         """Wait for room in the running event loop, and use it."""

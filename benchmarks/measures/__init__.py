@@ -23,6 +23,7 @@ ALL = (
     "run_in_executor",
     "to_thread",
     "run",
+    "amap",
     "first_task",
     "worker_memory",
     "pending_memory",

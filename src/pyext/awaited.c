@@ -1,4 +1,4 @@
-#include "awaited.h"
+#include "awaited_data.h"
 
 #include "lending.h"
 #include "outcome.h"
@@ -6,110 +6,10 @@
 
 #include <stddef.h>
 
-typedef enum { PENDING, CANCELLED, FINISHED } progress;
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *weakrefs;
-    struct awaiter awaiter;
-    struct task *task; /* held, until its outcome was read or nobody wants it any more; or NULL */
-    progress progress;
-    bool blocking;    /* what asyncio calls _asyncio_future_blocking */
-    bool unretrieved; /* it has ended with an exception that nobody has asked for */
-    PyObject *value;
-    PyObject *exception;
-    PyObject *traceback;      /* of `exception`, as it came */
-    PyObject *cancel_message; /* or NULL */
-    PyObject *callback;       /* the first one, or NULL */
-    PyObject *context;        /* its contextvars.Context */
-    PyObject *more;           /* list of (callback, context), or NULL */
-} CallObject;
-
 static struct state *
 state_of(CallObject *self)
 {
     return state_of_type(Py_TYPE(self));
-}
-
-/* -- callbacks -- */
-
-/* Takes the first one: new references. False: there is none. */
-static bool
-pop_callback(CallObject *self, PyObject **callback, PyObject **context)
-{
-    *callback = self->callback;
-    *context = self->context;
-    self->callback = self->context = NULL;
-    if (*callback == NULL) {
-        return false;
-    }
-    if (self->more != NULL && PyList_GET_SIZE(self->more) > 0) {
-        PyObject *next = PyList_GET_ITEM(self->more, 0);
-        self->callback = Py_NewRef(PyTuple_GET_ITEM(next, 0));
-        self->context = Py_NewRef(PyTuple_GET_ITEM(next, 1));
-        if (PyList_SetSlice(self->more, 0, 1, NULL) < 0) {
-            PyErr_Clear(); /* it shrinks */
-        }
-    }
-    return true;
-}
-
-/* For whoever ends it from elsewhere than the loop's wake: as asyncio's futures do it. */
-static int
-schedule_callbacks(CallObject *self)
-{
-    PyObject *callback, *context;
-    int result = 0;
-    while (result == 0 && pop_callback(self, &callback, &context)) {
-        result = loops_call_soon(self->awaiter.loop, callback, (PyObject *)self, context);
-        Py_DECREF(callback);
-        Py_DECREF(context);
-    }
-    return result;
-}
-
-static PyObject *
-call_in_context(PyObject *callback, PyObject *context, PyObject *argument)
-{
-    if (PyContext_Enter(context) < 0) {
-        return NULL;
-    }
-    PyObject *done = PyObject_CallOneArg(callback, argument);
-    PyObject *error = PyErr_GetRaisedException();
-    if (PyContext_Exit(context) < 0) {
-        PyErr_WriteUnraisable(callback);
-    }
-    PyErr_SetRaisedException(error);
-    return done;
-}
-
-static bool
-ends_programs(void)
-{
-    return PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) ||
-           PyErr_ExceptionMatches(PyExc_SystemExit);
-}
-
-/* In the loop's thread, called by the loop itself: there is nothing to wait for. -1 with what ends
- * programs; callbacks may be left then. */
-static int
-call_callbacks(CallObject *self)
-{
-    PyObject *callback, *context;
-    int result = 0;
-    while (result == 0 && pop_callback(self, &callback, &context)) {
-        PyObject *done = call_in_context(callback, context, (PyObject *)self);
-        if (done == NULL && ends_programs()) {
-            result = -1;
-        }
-        else if (done == NULL) {
-            loops_report(self->awaiter.loop, "Exception in a callback of a call", (PyObject *)self);
-        }
-        Py_XDECREF(done);
-        Py_DECREF(callback);
-        Py_DECREF(context);
-    }
-    return result;
 }
 
 /* -- the end -- */
@@ -158,7 +58,7 @@ settle(CallObject *self)
         task_hold(task); /* decoding may run Python, which may cancel us */
         lending_collect(state);
         if (outcome_read(state, task, &value, &exception) < 0) {
-            if (ends_programs()) {
+            if (awaited_ends_programs()) {
                 task_drop(task);
                 return -1;
             }
@@ -198,7 +98,7 @@ tell(struct awaiter *awaiter)
     if (self->progress == PENDING && self->task != NULL && settle(self) < 0) {
         return -1;
     }
-    return call_callbacks(self);
+    return awaited_call_callbacks(self);
 }
 
 static void
@@ -309,7 +209,7 @@ call_cancel(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     CallObject *self = (CallObject *)op;
     bool done = cancel_call(self, message);
-    if (done && schedule_callbacks(self) < 0) {
+    if (done && awaited_schedule_callbacks(self) < 0) {
         return NULL;
     }
     return PyBool_FromLong(done);
@@ -325,78 +225,6 @@ static PyObject *
 call_make_cancelled_error(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     return cancelled_error((CallObject *)op);
-}
-
-/* -- callbacks, from outside -- */
-
-static int
-add_callback(CallObject *self, PyObject *callback, PyObject *context)
-{
-    if (self->progress != PENDING) {
-        return loops_call_soon(self->awaiter.loop, callback, (PyObject *)self, context);
-    }
-    if (self->callback == NULL) {
-        self->callback = Py_NewRef(callback);
-        self->context = Py_NewRef(context);
-        return 0;
-    }
-    if (self->more == NULL && (self->more = PyList_New(0)) == NULL) {
-        return -1;
-    }
-    PyObject *pair = PyTuple_Pack(2, callback, context);
-    int result = pair == NULL ? -1 : PyList_Append(self->more, pair);
-    Py_XDECREF(pair);
-    return result;
-}
-
-static PyObject *
-call_add_done_callback(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
-{
-    Py_ssize_t named = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
-    if (nargs != 1 || named > 1 ||
-        (named == 1 && !PyUnicode_EqualToUTF8(PyTuple_GET_ITEM(keywords, 0), "context"))) {
-        PyErr_SetString(PyExc_TypeError, "add_done_callback(fn, *, context=None)");
-        return NULL;
-    }
-    PyObject *context =
-        named == 1 && args[1] != Py_None ? Py_NewRef(args[1]) : PyContext_CopyCurrent();
-    if (context != NULL && !PyContext_CheckExact(context)) {
-        PyErr_Format(PyExc_TypeError, "context must be a contextvars.Context, not %T", context);
-        Py_CLEAR(context);
-    }
-    int result = context == NULL ? -1 : add_callback((CallObject *)op, args[0], context);
-    Py_XDECREF(context);
-    return result < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-static PyObject *
-call_remove_done_callback(PyObject *op, PyObject *callback)
-{
-    CallObject *self = (CallObject *)op;
-    PyObject *kept = PyList_New(0), *found, *context;
-    Py_ssize_t removed = 0;
-    while (kept != NULL && pop_callback(self, &found, &context)) {
-        int same = PyObject_RichCompareBool(found, callback, Py_EQ);
-        PyObject *pair = same == 0 ? PyTuple_Pack(2, found, context) : NULL;
-        removed += same > 0;
-        if (same < 0 || (same == 0 && (pair == NULL || PyList_Append(kept, pair) < 0))) {
-            Py_CLEAR(kept);
-        }
-        Py_XDECREF(pair);
-        Py_DECREF(found);
-        Py_DECREF(context);
-    }
-    for (Py_ssize_t i = 0; kept != NULL && i < PyList_GET_SIZE(kept); i++) {
-        PyObject *pair = PyList_GET_ITEM(kept, i);
-        if (add_callback(self, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1)) < 0) {
-            Py_CLEAR(kept);
-        }
-    }
-    if (kept == NULL) {
-        return NULL;
-    }
-    Py_DECREF(kept);
-    return PyLong_FromSsize_t(removed);
 }
 
 /* -- as a coroutine, which is its own iterator -- */
@@ -450,7 +278,7 @@ static int
 give_up_await(CallObject *self)
 {
     self->blocking = false;
-    if (cancel_call(self, NULL) && schedule_callbacks(self) < 0) {
+    if (cancel_call(self, NULL) && awaited_schedule_callbacks(self) < 0) {
         if (!loops_is_closed(self->awaiter.loop)) {
             return -1;
         }
@@ -666,11 +494,11 @@ static PyMethodDef call_methods[] = {
          "cancel($self, msg=None)\n--\n\nCancel the call: what has not started never will, and "
          "a tagged one that runs is interrupted.\nFalse: it has ended.")},
     {"get_loop", call_get_loop, METH_NOARGS, PyDoc_STR("The event loop that awaits it.")},
-    {"add_done_callback", (PyCFunction)(void (*)(void))call_add_done_callback,
+    {"add_done_callback", (PyCFunction)(void (*)(void))awaited_add_done_callback,
      METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("add_done_callback($self, fn, /, *, context=None)\n--\n\nHave the event loop call "
                "fn(call) when it has ended.")},
-    {"remove_done_callback", call_remove_done_callback, METH_O,
+    {"remove_done_callback", awaited_remove_done_callback, METH_O,
      PyDoc_STR("Forget a callback; how many of it there were.")},
     {"send", call_send, METH_O, PyDoc_STR("As of a coroutine.")},
     {"throw", (PyCFunction)(void (*)(void))call_throw, METH_FASTCALL,

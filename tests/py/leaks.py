@@ -537,6 +537,25 @@ def asyncio_calls(executor):
 
 
 @on_one_executor
+def asyncio_amap(executor):
+    async def items():
+        for n in range(8):
+            yield n
+
+    async def main():
+        assert sum([n async for n in executor.amap(interpreter(jobs.add), range(8), limit=3)]) == 28
+        async for _ in executor.amap(interpreter(jobs.add), range(8), ordered=False):
+            break
+        async for _ in executor.amap(interpreter(jobs.add), items(), limit=2):
+            pass
+        with contextlib.suppress(ValueError):
+            async for _ in executor.amap(interpreter(jobs.raise_value_error), range(8)):
+                pass
+
+    loop.run_until_complete(main())
+
+
+@on_one_executor
 def asyncio_run(executor):
     async def main():
         calls = [executor.run(interpreter(jobs.add), n) for n in range(3)]

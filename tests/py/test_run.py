@@ -234,7 +234,10 @@ def test_no_callable(factory, executor, value):
 
 @both
 def test_in_a_thread_without_a_loop(executor, default, tag):
-    for call in (lambda: executor.run(tag(jobs.add), 1), lambda: aiointerpreters.run(tag(jobs.add))):
+    for call in (
+        lambda: executor.run(tag(jobs.add), 1),
+        lambda: aiointerpreters.run(tag(jobs.add)),
+    ):
         with pytest.raises(RuntimeError, match=r"needs a running event loop.*or use submit\(\)"):
             in_thread_raising(call)
     assert executor._work_queue.qsize() == 0
@@ -680,11 +683,14 @@ def test_one_of_a_task_group_fails(factory, pool, gate):
     executor = pool(2)
     saying, _ = gate.args
 
+    async def together():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(executor.run(interpreter(stopping_jobs.spin), saying))
+            group.create_task(executor.run(interpreter(jobs.raise_value_error)))
+
     async def main():
         with pytest.raises(ExceptionGroup) as raised:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(executor.run(interpreter(stopping_jobs.spin), saying))
-                group.create_task(executor.run(interpreter(jobs.raise_value_error)))
+            await together()
         return [type(error) for error in raised.value.exceptions]
 
     assert run(factory, main) == ([ValueError], [])
