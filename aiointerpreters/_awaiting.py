@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-__all__ = ("run", "run_in_turn")
+__all__ = ("default_executor", "run", "run_in_turn")
 
 
 async def run_in_turn[R](
@@ -62,6 +62,11 @@ class _Default:
 _DEFAULT = _Default()
 
 
+def default_executor() -> InterpreterThreadPoolExecutor:
+    """The executor of `aiointerpreters.run`."""
+    return _DEFAULT.get()
+
+
 def run[**P, R](fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
     """Call `fn(*args, **kwargs)` in a worker of an executor that all of the process shares.
 
@@ -83,4 +88,4 @@ def run[**P, R](fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Cor
             worker's interpreter.
         TypeError: `fn` cannot be called.
     """
-    return _DEFAULT.get().run(fn, *args, **kwargs)
+    return default_executor().run(fn, *args, **kwargs)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         def end(self) -> None: ...
 
 
-__all__ = ("Bell", "deadlock", "full", "options", "runs_event_loop")
+__all__ = ("Bell", "close_bell", "deadlock", "full", "open_bell", "options", "runs_event_loop")
 
 
 def options(
@@ -94,6 +94,22 @@ def runs_event_loop() -> bool:
     return events is not None and events._get_running_loop() is not None
 
 
+def open_bell() -> tuple[int, int]:
+    """The file descriptors that an event loop listens to, and that workers write to."""
+    if hasattr(os, "eventfd"):
+        descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        return descriptor, descriptor
+    listening, ringing = os.pipe()
+    os.set_blocking(listening, False)
+    os.set_blocking(ringing, False)
+    return listening, ringing
+
+
+def close_bell(listening: int, ringing: int) -> None:
+    for descriptor in {listening, ringing}:
+        os.close(descriptor)
+
+
 class Bell:
     """Those who wait for their turn in one event loop, for one executor, in order.
 
@@ -106,19 +122,13 @@ class Bell:
         self._listening = self._ringing = -1
 
     def _open(self) -> None:
-        if hasattr(os, "eventfd"):
-            self._listening = self._ringing = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        else:
-            self._listening, self._ringing = os.pipe()
-            os.set_blocking(self._listening, False)
-            os.set_blocking(self._ringing, False)
+        self._listening, self._ringing = open_bell()
         self._loop.add_reader(self._listening, self._heard)
 
     def _close(self) -> None:
         if not self._loop.is_closed():
             self._loop.remove_reader(self._listening)
-        for descriptor in {self._listening, self._ringing}:
-            os.close(descriptor)
+        close_bell(self._listening, self._ringing)
         self._listening = self._ringing = -1
 
     def _heard(self) -> None:

@@ -38,8 +38,13 @@ def nothing_left():
 
     def left():
         new = [thread for thread in threading.enumerate() if thread not in threads]
-        of_pytest_timeout = [thread for thread in new if isinstance(thread, threading.Timer)]
-        return set(new) - set(of_pytest_timeout) or harness.interpreters() - interpreters
+        of_others = [
+            thread
+            for thread in new
+            # pytest-timeout's, and trio's, which stay for some seconds.
+            if isinstance(thread, threading.Timer) or thread.name.startswith("Trio thread")
+        ]
+        return set(new) - set(of_others) or harness.interpreters() - interpreters
 
     harness.wait_until(lambda: not left(), f"end of {left()}")
 
