@@ -107,7 +107,7 @@ is_filling(const struct pool *pool)
 static int64_t
 later(const struct pool *pool, int64_t since)
 {
-    return pool->idle_timeout < OS_FOREVER - since ? since + pool->idle_timeout : OS_FOREVER;
+    return since < OS_FOREVER - pool->idle_timeout ? since + pool->idle_timeout : OS_FOREVER;
 }
 
 bool

@@ -152,16 +152,17 @@ def raise_in_destructor(said: int) -> None:
 
 def block_and_go_on(said: int, how: str, descriptor: int) -> None:
     """Wait in C until there is something to read, say so, and go on for ever."""
+    lock = threading.Lock()
+    lock.acquire()
+    if how == "lock":
+        threading.Thread(target=lambda: (os.read(descriptor, 1), lock.release())).start()
     say(said, f"S[{threading.get_native_id()}]")
     if how == "select":
         select.select([descriptor], [], [])
     elif how == "lock":
-        lock = threading.Lock()
-        lock.acquire()
-        threading.Thread(target=lambda: (os.read(descriptor, 1), lock.release())).start()
         lock.acquire()
     elif how == "sleep":
-        time.sleep(0.3)
+        time.sleep(2)
     else:
         os.read(descriptor, 1)
     say(said, "X")

@@ -309,20 +309,25 @@ def test_ended_at_any_moment_no_task_is_lost(pool):
 
 
 def test_in_a_forked_child(pool):
-    executor = pool(2, idle_timeout=SHORT, max_tasks_per_interpreter=2)
-    ids(executor, 3)
+    worn = pool(1, max_tasks_per_interpreter=2)
+    idle = pool(1, idle_timeout=SHORT)
+    ids(worn, 3)
+    ids(idle, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         status = 1
         try:
-            ran = ids(executor, 4)
+            ran = ids(worn, 4)
+            ids(idle, 1)
+            wait_for(idle, interpreters=0)
             status = 0 if ran[0] == ran[1] != ran[2] == ran[3] else 2
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert ids(executor, 1)
+    assert ids(worn, 1)
+    wait_for(idle, interpreters=0)
 
 
 # --- options -------------------------------------------------------------------------------------

@@ -348,6 +348,13 @@ def test_comes_back_within_the_grace(pool, gate, gates):
     assert executor._threads == threads
 
 
+def await_watch(pool, gate):
+    """Every task that was to stop until now has been knocked at when this one has been stopped."""
+    executor = pool(1)
+    start(executor, gate, stopping_jobs.spin).cancel()
+    assert executor.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
+
+
 @pytest.mark.parametrize("how", ["read", "select", "lock", "sleep"])
 def test_stopped_at_the_return_of_a_call_that_blocks(pool, gate, gates, how):
     """Not one statement later."""
@@ -358,6 +365,7 @@ def test_stopped_at_the_return_of_a_call_that_blocks(pool, gate, gates, how):
     stat = Path(f"/proc/self/task/{thread}/stat")
     wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "the call")
     assert future.cancel()
+    await_watch(pool, gates())
     blocked.open()
     assert executor.submit(interpreter(jobs.add), 2).result(TIMEOUT) == 2
     assert "X" not in gate.listen()
