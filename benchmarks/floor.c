@@ -7,6 +7,9 @@
  *                              seconds until all are there
  *   round_trips(count, gap)    hands one word to a sleeping thread and back, `gap` seconds apart;
  *                              seconds for each trip
+ *   bare_call(source)          a thread with a bare interpreter that calls `f` of that source
+ *   bare_trip(number)          hands a number to it and back, f(number), as result() would wait for it
+ *   bare_end()                 ends both
  *   queue(count, workers)      hands `count` tasks through one locked queue; seconds for all
  *   copies(bytes, count)       copies them to memory freshly allocated; seconds for each
  *   spin(rounds, threads)      integer arithmetic, `rounds` in each thread; seconds for all
@@ -14,7 +17,8 @@
  *                              sleeps `nap` seconds, `count` times or until `limit` seconds are
  *                              over, beside that many spinning threads; seconds too late for each
  *
- * Everything but interpreters() and end_interpreters() is called detached, without a GIL.
+ * Everything but interpreters(), end_interpreters() and bare_call() works detached, without a GIL;
+ * bare_trip() is detached while it waits.
  */
 #define _GNU_SOURCE
 #include <Python.h>
@@ -302,6 +306,118 @@ floor_round_trips(PyObject *Py_UNUSED(module), PyObject *args)
     error = time_round_trips(seconds, (unsigned)count, gap);
     Py_END_ALLOW_THREADS
     return list_or_error_steal(seconds, count, error);
+}
+
+/* --- Round trips to a bare interpreter -------------------------------------------------------- */
+
+/* The least that a call of a Python function elsewhere takes: nothing is queued, no argument but one
+ * int sent, nothing can fail, be cancelled or waited for by anybody else. */
+static struct {
+    struct line line;
+    const char *source;
+    long long number; /* whose turn it is, by `line.word` */
+    bool ends;        /* the same */
+    bool open;        /* main GIL */
+    pthread_t thread;
+} bare_line;
+
+/* f of the source, in the interpreter that is attached; NULL, having printed why. */
+static PyObject *
+bare_function(void)
+{
+    PyObject *names = PyDict_New();
+    PyObject *code = Py_CompileString(bare_line.source, "<floor>", Py_file_input);
+    PyObject *done = code == NULL || names == NULL ? NULL : PyEval_EvalCode(code, names, names);
+    PyObject *function = done == NULL ? NULL : Py_XNewRef(PyDict_GetItemString(names, "f"));
+    Py_XDECREF(done);
+    Py_XDECREF(code);
+    Py_XDECREF(names);
+    if (PyErr_Occurred()) {
+        PyErr_Print();
+    }
+    return function;
+}
+
+static void *
+answer_with_calls(void *Py_UNUSED(argument))
+{
+    PyThreadState *state = NULL;
+    PyStatus status = Py_NewInterpreterFromConfig(&state, &bare);
+    PyObject *function = PyStatus_Exception(status) ? NULL : bare_function();
+    if (function == NULL) {
+        abort(); /* a benchmark without its floor */
+    }
+    for (unsigned turn = 0;; turn += 2) {
+        PyEval_SaveThread();
+        await_change(&bare_line.line.word, turn);
+        PyEval_RestoreThread(state);
+        if (bare_line.ends) {
+            break;
+        }
+        PyObject *number = PyLong_FromLongLong(bare_line.number);
+        PyObject *value = number == NULL ? NULL : PyObject_CallOneArg(function, number);
+        bare_line.number = value == NULL ? -1 : PyLong_AsLongLong(value);
+        Py_XDECREF(number);
+        Py_XDECREF(value);
+        pass_turn(&bare_line.line.word);
+    }
+    Py_DECREF(function);
+    Py_EndInterpreter(state);
+    return NULL;
+}
+
+static PyObject *
+floor_bare_call(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    static char source[4096];
+    const char *given;
+    if (!PyArg_ParseTuple(args, "s", &given)) {
+        return NULL;
+    }
+    if (bare_line.open || strlen(given) >= sizeof(source)) {
+        PyErr_SetString(PyExc_ValueError, "there is one already, or the source is too long");
+        return NULL;
+    }
+    strcpy(source, given);
+    bare_line.source = source;
+    bare_line.ends = false;
+    atomic_store(&bare_line.line.word, 0);
+    int error = pthread_create(&bare_line.thread, NULL, answer_with_calls, NULL);
+    if (error != 0) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    bare_line.open = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+floor_bare_trip(PyObject *Py_UNUSED(module), PyObject *argument)
+{
+    bare_line.number = PyLong_AsLongLong(argument);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    unsigned turn = atomic_load_explicit(&bare_line.line.word, memory_order_relaxed) + 1;
+    pass_turn(&bare_line.line.word);
+    Py_BEGIN_ALLOW_THREADS
+    await_change(&bare_line.line.word, turn);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLongLong(bare_line.number);
+}
+
+static PyObject *
+floor_bare_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    if (bare_line.open) {
+        bare_line.open = false;
+        bare_line.ends = true;
+        pass_turn(&bare_line.line.word);
+        Py_BEGIN_ALLOW_THREADS
+        pthread_join(bare_line.thread, NULL);
+        Py_END_ALLOW_THREADS
+    }
+    Py_RETURN_NONE;
 }
 
 /* --- A locked queue --------------------------------------------------------------------------- */
@@ -627,6 +743,9 @@ static PyMethodDef methods[] = {
     {"end_interpreters", floor_end_interpreters, METH_NOARGS, NULL},
     {"interpreters_at_once", floor_interpreters_at_once, METH_VARARGS, NULL},
     {"round_trips", floor_round_trips, METH_VARARGS, NULL},
+    {"bare_call", floor_bare_call, METH_VARARGS, NULL},
+    {"bare_trip", floor_bare_trip, METH_O, NULL},
+    {"bare_end", floor_bare_end, METH_NOARGS, NULL},
     {"queue", floor_queue, METH_VARARGS, NULL},
     {"copies", floor_copies, METH_VARARGS, NULL},
     {"spin", floor_spin, METH_VARARGS, NULL},

@@ -130,6 +130,7 @@ submit(struct pool *pool, struct job *job, struct turn *turn, int cpu)
         return refused;
     }
     job->number = pool->next_number++;
+    job->near = cpu != ANY_CPU;
     roster_stamp_locked(pool, job);
     list_push_back(queue_of(pool, job), &job->node);
     count_locked(pool, job, true);
@@ -172,6 +173,7 @@ pool_submit_all(struct pool *pool, struct list *jobs, size_t count)
         struct job *job = LIST_ENTRY(node, struct job, node);
         job->number = pool->next_number++;
         job->queued = true;
+        job->near = false;
         roster_stamp_locked(pool, job);
     }
     list_move_all(slotted ? &pool->slotted : &pool->plain, jobs);
@@ -321,6 +323,7 @@ take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
     if (job != NULL) {
         list_remove(&job->node);
         count_locked(pool, job, false);
+        worker->near = job->near;
     }
     else if (calling_visits_locked(pool) > 0 && slots_hold_due_locked(pool, worker)) {
         job = &worker->slot->visit;
@@ -418,7 +421,7 @@ pool_wait(struct pool *pool, struct worker *worker)
 {
     struct list leaving;
     list_init(&leaving);
-    bool spun = !pool->may_spin;
+    bool spun = !pool->may_spin || worker->near; /* who waits may want this very CPU */
     struct job *job;
 
     pool_lock(pool);

@@ -74,6 +74,7 @@ struct job {
     unsigned wants;    /* not 0: a maker, which wants so many interpreters; constant; not slotted */
     bool slotted;      /* needs a slot; constant */
     bool queued;       /* in one of the pool's queues */
+    bool near;         /* its submitter is about to wait for it: pool_submit_near() */
     uint8_t weight;    /* 0: it is not timed; else it stands for so many (stats) */
     bool is_visit;     /* a slot's; never pending; constant */
     bool is_ending;    /* the same: its home is to end what is in the slot; constant */
@@ -109,6 +110,7 @@ struct worker {
     bool parked;    /* pool lock */
     bool aside;     /* set aside; pool lock */
     bool summoned;  /* when it last looked, `condemned` was not empty; the worker's */
+    bool near;      /* so was the last job it took; pool lock */
     bool starting;
     bool looking;            /* counted in `coming`; pool lock */
     struct list roster_node; /* in the pool's roster; pool lock */
@@ -188,7 +190,8 @@ pool_submitted pool_submit(struct pool *pool, struct job *job);
 pool_submitted pool_submit_turn(struct pool *pool, struct job *job, struct turn *turn);
 
 /* The same for a caller who is about to wait for the job: a worker that parked on the same CPU does it
- * soonest, since handing over there takes no interrupt to another one. */
+ * soonest, since handing over there takes no interrupt to another one. It parks at once afterwards, and leaves the
+ * CPU to the caller. */
 pool_submitted pool_submit_near(struct pool *pool, struct job *job);
 
 /* The same for `count` jobs of one kind, linked in `jobs`, which is empty afterwards; at least one, and
