@@ -92,6 +92,14 @@ def round_trips(run: Run) -> Iterator[Target]:
     for figure in ("p50", "p99"):
         ratio = run.ratio("round_trip", figure, "tagged", "floor")
         yield Target(f"round trip, {figure}: tagged", "× floor", 1.3, ratio, at_least=False)
+    for figure, pause in (("soon", "0.2 ms"), ("p50", "1 ms"), ("late", "5 ms")):
+        what = f"round trip after {pause}, median: tagged"
+        if figure != "p50":
+            ratio = run.ratio("round_trip", figure, "tagged", "floor")
+            yield Target(what, "× floor", 1.3, ratio, at_least=False)
+        bare = run.median("bare_trip", figure, "floor")
+        ratio = run.median("round_trip", figure, "tagged") / bare if bare else math.nan
+        yield Target(what, "× a bare interpreter", 1.3, ratio, at_least=False)
     for figure in ("p50", "p99"):
         ratio = run.ratio("round_trip", figure, "untagged", "threads")
         what = f"round trip, {figure}: untagged"

@@ -20,6 +20,7 @@ ALL = (
     "submit",
     "map",
     "round_trip",
+    "bare_trip",
     "run_in_executor",
     "to_thread",
     "run",

@@ -180,7 +180,7 @@ def loop(run):
         run.futures += calls
         calls = [asyncio.wrap_future(call) for call in calls]
         calls.append(asyncio.get_running_loop().run_in_executor(executor, jobs.add, 3))
-        await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 2)
+        await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), PATIENCE)
 
     try:
         asyncio.run(main())
