@@ -152,6 +152,7 @@ ifdef SHORT
   SANITIZED := tests/py/test_submit.py tests/py/test_memoryview.py tests/py/test_blocks.py \
                tests/py/test_handover.py tests/py/test_exporters.py tests/py/test_futures.py \
                tests/py/test_delivery.py tests/py/test_stopping.py -k "not fork and not no_memory and not second_copy"
+  VALGRIND :=
   FAULTS := --step 10
   EXITS := 60
   FORKS := 24
@@ -160,6 +161,10 @@ ifdef SHORT
 else
   STRESS := 120
   SANITIZED :=
+  # Not what forks, starts a Python or limits its memory.
+  VALGRIND := tests/py/test_memoryview.py tests/py/test_exporters.py tests/py/test_handover.py \
+              tests/py/test_blocks.py -k "not fork and not no_memory and not second_copy and not under_load \
+              and not allocators and not traced and not moved_memory and not numpy and not arrow"
   FAULTS := --memory 20
   EXITS := 1000
   FORKS := 200
@@ -180,8 +185,8 @@ check-stress: build/tsan/build.ninja ## random lives of the core under ThreadSan
 	    $(<D)/tests/core/stress $(STRESS) $(SEED)
 check-sanitized: $(VENV)/.installed ## the package's tests under AddressSanitizer and UBSan
 	timeout 3600 tests/check/sanitized.sh $(VENV) build/sanitized/$(NAME) $(SANITIZED)
-check-valgrind: build/core/build.ninja ## the core's tests under valgrind, where it is installed
-	timeout 1800 tests/check/valgrind.sh $(VENV) $(<D)
+check-valgrind: build/core/build.ninja $(VENV)/.installed ## tests of the core and of memory under valgrind, where it is installed
+	timeout 3600 tests/check/valgrind.sh $(VENV) $(<D) $(VALGRIND)
 check-faults: $(VENV)/.installed ## each allocation, thread, interpreter and lock fails in turn
 	@mkdir -p $(REPORTS)
 	timeout 3600 $(BIN)/python tests/check/faults.py $(FAULTS) --json $(REPORTS)/faults-$(NAME).json
