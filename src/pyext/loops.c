@@ -72,14 +72,41 @@ loops_event_loop(const LoopObject *loop)
     return loop->event_loop;
 }
 
+/* What a signal handler has raised just here, where nobody can have it: a Ctrl-C comes back as a signal.
+ * Steals `error`. */
+static void
+put_off(PyObject *error, PyObject *where)
+{
+    if (PyErr_GivenExceptionMatches(error, PyExc_KeyboardInterrupt)) {
+        Py_DECREF(error);
+        PyErr_SetInterrupt();
+    }
+    else {
+        PyErr_SetRaisedException(error);
+        PyErr_WriteUnraisable(where);
+    }
+}
+
+/* -1 with an exception. */
+static int
+is_closed(const LoopObject *loop)
+{
+    PyObject *closed = PyObject_CallMethod(loop->event_loop, "is_closed", NULL);
+    int result = closed == NULL ? -1 : PyObject_IsTrue(closed);
+    Py_XDECREF(closed);
+    return result;
+}
+
 bool
 loops_is_closed(const LoopObject *loop)
 {
-    PyObject *closed = PyObject_CallMethod(loop->event_loop, "is_closed", NULL);
-    int result = closed == NULL ? 1 : PyObject_IsTrue(closed);
-    Py_XDECREF(closed);
+    int closed = is_closed(loop);
+    if (closed < 0 && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        put_off(PyErr_GetRaisedException(), loop->event_loop);
+        closed = is_closed(loop);
+    }
     PyErr_Clear();
-    return result != 0;
+    return closed != 0;
 }
 
 int
@@ -103,16 +130,19 @@ loops_report(const LoopObject *loop, const char *message, PyObject *where)
         PyObject_CallMethod(loop->event_loop, "call_exception_handler", "{s:s,s:O,s:O}", "message",
                             message, "exception", error, "future", where);
     if (done == NULL) {
-        PyErr_WriteUnraisable(where);
+        put_off(PyErr_GetRaisedException(), where);
     }
     Py_XDECREF(done);
     Py_DECREF(error);
 }
 
-/* Has the event loop call a wake, by the method called `how`. False with an exception. */
+/* Has the event loop call a wake, by the method called `how`. False: it is closed; or with an exception. */
 static bool
 try_to_wake(LoopObject *self, const char *how)
 {
+    if (is_closed(self) != 0) {
+        return false;
+    }
     WakeObject *wake = PyObject_GC_New(WakeObject, self->state->wake_type);
     if (wake == NULL) {
         return false;
@@ -130,26 +160,29 @@ try_to_wake(LoopObject *self, const char *how)
     return handle != NULL;
 }
 
-static void
+/* Gives what was raised on the way and is the caller's to pass on, as from a signal handler; or NULL. */
+static PyObject *
 wake_up(LoopObject *self, const char *how)
 {
-    if (self->woken || self->first == NULL) {
-        return;
+    if (self->woken || self->first == NULL || try_to_wake(self, how)) {
+        return NULL;
     }
-    bool done = !loops_is_closed(self) && try_to_wake(self, how);
-    if (!done && PyErr_ExceptionMatches(PyExc_MemoryError)) { /* a moment's lack must keep nobody */
-        PyErr_Clear();
-        done = try_to_wake(self, how);
-    }
-    if (!done) {
-        PyObject *error = PyErr_GetRaisedException(); /* if it has not been closed before */
-        if (error != NULL && !loops_is_closed(self)) {
-            PyErr_SetRaisedException(Py_NewRef(error));
+    PyObject *error = PyErr_GetRaisedException();
+    bool woken = error != NULL && try_to_wake(self, how); /* whatever it was, it must keep nobody */
+    if (!woken) {
+        PyObject *again = PyErr_GetRaisedException();
+        if (again != NULL && !loops_is_closed(self)) { /* else it has not been closed before */
+            PyErr_SetRaisedException(Py_NewRef(again));
             PyErr_WriteUnraisable(self->event_loop);
         }
-        Py_XDECREF(error);
+        Py_XDECREF(again);
         abandon(self);
     }
+    bool is_error = error != NULL && PyErr_GivenExceptionMatches(error, PyExc_Exception);
+    if (is_error && (!woken || PyErr_GivenExceptionMatches(error, PyExc_MemoryError))) {
+        Py_CLEAR(error); /* told, or a moment's lack of memory */
+    }
+    return error;
 }
 
 /* -- in the loop's thread -- */
@@ -181,12 +214,15 @@ wake_call(PyObject *op, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
     }
     ((WakeObject *)op)->loop = NULL;
     loop->woken = false;
-    int result = tell_some(loop);
+    (void)tell_some(loop);
     PyObject *error = PyErr_GetRaisedException();
-    wake_up(loop, "call_soon");
-    PyErr_SetRaisedException(error);
+    PyObject *raised = wake_up(loop, "call_soon");
+    if (raised != NULL && error != NULL) {
+        put_off(raised, loop->event_loop);
+    }
+    PyErr_SetRaisedException(error != NULL ? error : raised);
     Py_DECREF(loop);
-    return result < 0 ? NULL : Py_NewRef(Py_None);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
 /* -- tasks -- */
@@ -297,7 +333,10 @@ loops_send(struct state *state)
     while ((loop = state->due_loops) != NULL) {
         state->due_loops = loop->next_due;
         loop->due = false;
-        wake_up(loop, "call_soon_threadsafe");
+        PyObject *raised = wake_up(loop, "call_soon_threadsafe");
+        if (raised != NULL) {
+            put_off(raised, loop->event_loop);
+        }
         Py_DECREF(loop);
     }
     PyErr_SetRaisedException(error);

@@ -8,6 +8,7 @@ import functools
 import gc
 import os
 import queue
+import signal
 import threading
 import weakref
 from concurrent.futures.thread import BrokenThreadPool
@@ -521,6 +522,55 @@ def test_exit_from_within_a_callback(pool, gate):
         with pytest.raises(SystemExit):
             loop.run_until_complete(finish([first, *calls]))
         assert loop.run_until_complete(finish(calls)) == [*range(200)]
+
+
+@pytest.mark.parametrize("method", ["is_closed", "call_soon"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_signal_as_the_loop_is_woken(pool, gate, method, error):
+    """What its handler raises leaves the loop, and the calls that are left are told later."""
+    executor = pool(1)
+
+    class Loop(asyncio.SelectorEventLoop):
+        armed = False
+
+        def strike(self):
+            self.armed = False
+            signal.raise_signal(signal.SIGINT)
+
+        def is_closed(self):
+            if self.armed and method == "is_closed":
+                self.strike()
+            return super().is_closed()
+
+        def call_soon(self, callback, *args, context=None):
+            if self.armed and method == "call_soon":
+                self.strike()
+            return super().call_soon(callback, *args, context=context)
+
+    def end(*_):
+        raise error
+
+    async def begin():
+        first = executor.run(interpreter(jobs.pass_gate), *gate.args)
+        calls = [executor.run(interpreter(jobs.identity), n) for n in range(200)]
+        first.add_done_callback(lambda _: setattr(loop, "armed", True))
+        return first, calls
+
+    async def finish(calls):
+        return await asyncio.wait_for(asyncio.gather(*calls), TIMEOUT)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        with contextlib.closing(Loop()) as loop:
+            first, calls = loop.run_until_complete(begin())
+            gate.open()
+            wait_until(lambda: ended(executor) == 201, "end of all")
+            with pytest.raises(error):
+                loop.run_until_complete(finish([first, *calls]))
+            assert not loop.armed
+            assert loop.run_until_complete(finish(calls)) == [*range(200)]
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # --- contexts ------------------------------------------------------------------------------------
