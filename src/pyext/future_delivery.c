@@ -238,6 +238,20 @@ deliver_one(PyObject *loop, PyObject *item)
     return done == NULL ? -1 : 0;
 }
 
+/* Has the loop call again for the items from `count` on. False with an exception. */
+static bool
+deliver_later(PyObject *module, PyObject *loop, PyObject *items, Py_ssize_t count)
+{
+    PyObject *rest = PyList_GetSlice(items, count, PyList_GET_SIZE(items));
+    PyObject *done = rest == NULL
+                         ? NULL
+                         : PyObject_CallMethod(loop, "call_soon", "OOO",
+                                               state_of_module(module)->deliver, loop, rest);
+    Py_XDECREF(rest);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+
 /* deliver(loop, items): tells some, and has the loop call again for the others. */
 static PyObject *
 deliver(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
@@ -255,22 +269,24 @@ deliver(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     }
     if (count < total) {
         PyObject *error = PyErr_GetRaisedException();
-        PyObject *rest = PyList_GetSlice(items, count, total);
-        PyObject *done = rest == NULL
-                             ? NULL
-                             : PyObject_CallMethod(loop, "call_soon", "OOO",
-                                                   state_of_module(module)->deliver, loop, rest);
-        Py_XDECREF(rest);
-        Py_XDECREF(done);
-        result = done == NULL ? -1 : result;
-        if (error != NULL) {
-            PyErr_SetRaisedException(error);
+        if (!deliver_later(module, loop, items, count)) {
+            /* A moment's lack of memory, or a signal handler that has raised just here, must keep nobody. */
+            PyObject *raised = PyErr_GetRaisedException();
+            if (deliver_later(module, loop, items, count) &&
+                PyErr_GivenExceptionMatches(raised, PyExc_MemoryError)) {
+                Py_CLEAR(raised);
+            }
+            PyErr_Clear();
+            if (error == NULL) {
+                error = raised;
+            }
+            else {
+                Py_XDECREF(raised);
+            }
         }
+        PyErr_SetRaisedException(error);
     }
-    if (result < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef deliver_def = {"deliver", (PyCFunction)(void (*)(void))deliver, METH_FASTCALL,

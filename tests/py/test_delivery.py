@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import signal
 import threading
 
 import jobs
@@ -217,3 +218,36 @@ def test_exit_from_within_a_delivery(pool, gate):
             loop.run_until_complete(asyncio.gather(first, *calls, *more))
         results = loop.run_until_complete(asyncio.gather(*calls, *more))
         assert results == [*range(200)] * 2
+
+
+def test_a_signal_as_the_others_are_put_off(executor):
+    """What its handler raises leaves the loop, and those that are left are told later."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        deliver = None
+        armed = False
+
+        def call_soon_threadsafe(self, callback, *args, context=None):
+            if getattr(callback, "__name__", "") == "deliver":
+                self.deliver = callback
+            return super().call_soon_threadsafe(callback, *args, context=context)
+
+        def call_soon(self, callback, *args, context=None):
+            if self.armed and callback is self.deliver:
+                self.armed = False
+                signal.raise_signal(signal.SIGINT)
+            return super().call_soon(callback, *args, context=context)
+
+    async def finish(futures):
+        return await asyncio.wait_for(asyncio.gather(*futures), TIMEOUT)
+
+    with contextlib.closing(Loop()) as loop:
+        loop.run_until_complete(loop.run_in_executor(executor, interpreter(jobs.identity), 1))
+        futures = [loop.create_future() for _ in range(200)]
+        items = [(asyncio.Future.set_result, future, n) for n, future in enumerate(futures)]
+        loop.call_soon(loop.deliver, loop, items)
+        loop.armed = True
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(finish(futures))
+        assert not loop.armed
+        assert loop.run_until_complete(finish(futures)) == [*range(200)]
