@@ -49,6 +49,7 @@ class _Calls:
             None  # of the items, for when all that came before is out
         )
         self.fed = False  # no item comes any more
+        self.awaited: asyncio.Future[Any] | None = None  # ordered: the call that was taken last
         self._news: asyncio.Future[None] | None = None  # whoever waits for something to happen
         self._room: asyncio.Future[None] | None = None  # the feeder, which waits for room
 
@@ -130,6 +131,8 @@ class _Calls:
     def end(self) -> None:
         """Cancel what is under way, and forget what has ended."""
         calls = [*self.queue, *self.under_way]
+        if self.awaited is not None:
+            calls.append(self.awaited)
         self.queue.clear()
         self.under_way.clear()
         self.fed, self.error = True, None
@@ -194,7 +197,7 @@ class AsyncMap[R]:
         """
         self._check_free()
         if self._closed:
-            raise StopAsyncIteration
+            return self._end()
         calls = self._begun or self._begin()
         if self._feeder is None and not calls.fed and self._limit - calls.count() >= self._chunk:
             calls.refill(self._items)
@@ -204,6 +207,9 @@ class AsyncMap[R]:
                 return calls.take()  # nobody has to wait, and no coroutine is needed
         return self._next(calls)
 
+    async def _end(self) -> R:
+        raise StopAsyncIteration  # by whoever awaits: anext(results, default) knows it only from there
+
     async def _next(self, calls: _Calls) -> R:
         self._check_free()  # it may have been made before that one began
         self._asked = True
@@ -212,16 +218,31 @@ class AsyncMap[R]:
                 if calls.fed and not calls.under_way:
                     error, calls.error = calls.error, None
                     raise StopAsyncIteration if error is None else error
+                if self._feeder is None and not calls.under_way:
+                    calls.refill(self._items)  # who asked before has taken all that was begun
+                    continue
                 await calls.hear()
                 if self._closed:
                     raise StopAsyncIteration
-            result: R = await calls.take()
+            calls.awaited = calls.take()
+            result: R = await calls.awaited
+            if self._closed:
+                raise StopAsyncIteration
             return result
-        except BaseException:
+        except BaseException as error:
+            by_aclose = self._closed and isinstance(error, asyncio.CancelledError)
             self._close()
+            if by_aclose and not self._is_cancelled():
+                raise StopAsyncIteration from None
             raise
         finally:
+            calls.awaited = None
             self._asked = False
+
+    @staticmethod
+    def _is_cancelled() -> bool:
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
 
     def _close(self) -> None:
         self._closed = True

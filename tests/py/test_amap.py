@@ -259,6 +259,17 @@ def test_two_tasks_ask(factory, executor, gates):
     assert run(factory, main)[1] == []
 
 
+def test_asked_ahead(factory, executor):
+    """Whoever awaits the next result late finds the items that there is room for by then."""
+
+    async def main():
+        results = executor.amap(interpreter(jobs.identity), range(3), limit=1)
+        asked = [results.__anext__() for _ in range(3)]
+        return [await each for each in asked]
+
+    assert run(factory, main) == ([0, 1, 2], [])
+
+
 # --- the end -------------------------------------------------------------------------------------
 
 
@@ -318,6 +329,53 @@ def test_the_rest_is_ended(factory, pool, gate, kind, how):
 
     assert run(factory, main) == ([0, 1, 2, 3], [])
     assert executor.stats().pending == 0
+
+
+@both
+@orders
+def test_closed_while_another_task_asks(factory, pool, gate, tag, ordered):
+    """It gets no more results, and the call that it awaits is cancelled, too."""
+    executor = pool(2)
+    job = stopping_jobs.spin if tag is interpreter else jobs.pass_gate
+
+    async def main():
+        results = executor.amap(tag(job), gate.args[:1] * 2, ordered=ordered)
+        if tag is not interpreter:
+            results = executor.amap(lambda _: job(*gate.args), range(2), ordered=ordered)
+        waiting = asyncio.create_task(anext(results, "the end"))
+        await two_spin(gate)
+        await results.aclose()
+        end = await waiting
+        gate.open(2)
+        calls = [executor.run(interpreter(jobs.identity), n) for n in range(4)]
+        return end, await asyncio.gather(*calls)
+
+    assert run(factory, main) == (("the end", [0, 1, 2, 3]), [])
+
+
+def test_closed_and_cancelled_at_once(factory, executor, gates):
+    """A task that is cancelled hears of that, and not that there are no more results."""
+    gate = gates()
+
+    async def main():
+        results = executor.amap(lambda _: jobs.pass_gate(*gate.args), range(2))
+        waiting = asyncio.create_task(anext(results))
+        await asyncio.to_thread(gate.wait_started)
+        await results.aclose()
+        waiting.cancel()
+        gate.open(2)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    assert run(factory, main) == (None, [])
+
+
+def test_the_end_again_and_again(factory, executor):
+    async def main():
+        results = executor.amap(len, ["a"])
+        return [await anext(results, "the end") for _ in range(3)]
+
+    assert run(factory, main) == ([1, "the end", "the end"], [])
 
 
 @kinds
