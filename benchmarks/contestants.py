@@ -80,3 +80,8 @@ CONTESTANTS = {
     "tagged": Contestant("this project, tagged", this_project, tagged, "own"),
     "untagged": Contestant("this project, untagged", this_project, environment="own"),
 }
+
+
+def name_of(contestant: Contestant) -> str:
+    """What it is called in CONTESTANTS."""
+    return next(name for name, other in CONTESTANTS.items() if other is contestant)

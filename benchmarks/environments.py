@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 CACHE = ROOT / ".cache" / "bench" / sysconfig.get_config_var("SOABI")
 PREDECESSOR = "aiointerpreters==0.6.0"
+PROGRAMS = ("load",)  # in C, a process of their own
 
 
 class Absent(Exception):
@@ -61,18 +62,26 @@ def predecessor() -> Path:
     return python
 
 
-def build_floor() -> None:
-    """Builds floor.c, in CACHE, if that has not been done."""
-    source = HERE / "floor.c"
-    built = CACHE / f"_floor{sysconfig.get_config_var('EXT_SUFFIX')}"
-    if built.exists() and built.stat().st_mtime >= source.stat().st_mtime:
+def build() -> None:
+    """Builds what is written in C, in CACHE, if that has not been done."""
+    include = f"-I{sysconfig.get_path('include')}"
+    compile_c(
+        "floor.c", f"_floor{sysconfig.get_config_var('EXT_SUFFIX')}", "-fPIC", "-shared", include
+    )
+    for name in PROGRAMS:
+        compile_c(f"{name}.c", name)
+
+
+def compile_c(source: str, name: str, *flags: str) -> None:
+    """Builds CACHE / `name` if it is not newer than `source`."""
+    path, built = HERE / source, CACHE / name
+    if built.exists() and built.stat().st_mtime >= path.stat().st_mtime:
         return
     CACHE.mkdir(parents=True, exist_ok=True)
-    include = sysconfig.get_path("include")
     compiler = os.environ.get("CC", "cc").split()
-    flags = ["-std=c11", "-O2", "-fPIC", "-shared", "-pthread", f"-I{include}"]
     temporary = built.with_suffix(f".{os.getpid()}")
-    run([*compiler, *flags, source, "-o", temporary], "floor.c could not be built")
+    command = [*compiler, "-std=c11", "-O2", "-pthread", *flags, path, "-o", temporary]
+    run(command, f"{source} could not be built")
     temporary.replace(built)
 
 

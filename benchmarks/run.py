@@ -175,7 +175,7 @@ def main() -> int:
     machine = results.machine(options.quick, options.processes)
     if machine["load_at_start"] > 0.5:
         console.print(f"[yellow]this machine is busy: load {machine['load_at_start']}[/yellow]")
-    environments.build_floor()
+    environments.build()
     pythons = make_environments(options.contestants, console)
     runs, elapsed = run_all(options, pythons, console)
     machine["seconds"] = {measure: round(seconds) for measure, seconds in elapsed.items()}

@@ -172,6 +172,14 @@ def lag(run: Run) -> Iterator[Target]:
     yield Target(what, "ms", TICK, busy - idle, at_least=False)
 
 
+def web(run: Run) -> Iterator[Target]:
+    rate = run.ratio("web", "rate", "tagged", "threads")
+    yield Target("web service, the route that computes: tagged", "× threads", 1.9, rate)
+    late = run.ratio("web", "trivial_p99", "tagged", "threads")
+    what = "web service, the trivial route, p99: tagged"
+    yield Target(what, "× threads", 1, late, at_least=False, strictly=True)
+
+
 def growth(run: Run) -> Iterator[Target]:
     for what, name, most in (("workers", "workers", 64), ("submitting threads", "submitters", 16)):
         many, one = (run.median("growth", f"{name}_{n}", "tagged") for n in (most, 1))
@@ -182,7 +190,7 @@ def growth(run: Run) -> Iterator[Target]:
 def targets(everything: Results) -> list[Target]:
     """All of them, for one run."""
     run = Run(everything)
-    parts = rates, round_trips, efficiency, workers, lag, data, repeats, growth
+    parts = rates, round_trips, efficiency, workers, lag, data, repeats, web, growth
     return [target for part in parts for target in part(run)]
 
 

@@ -36,6 +36,7 @@ ALL = (
     "stream",
     "efficiency",
     "loop_lag",
+    "web",
     "growth",
 )
 

@@ -3,11 +3,15 @@
 import importlib
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 
+import harness
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -43,6 +47,10 @@ FIGURES = [
     ("efficiency", "10ms", "floor", "of two cores", True, [1.0]),
     ("loop_lag", "idle_p99", "tagged", "ms", False, [0.5]),
     ("loop_lag", "busy_p99", "tagged", "ms", False, [4.6]),
+    ("web", "rate", "threads", "requests/s", True, [40.0]),
+    ("web", "rate", "tagged", "requests/s", True, [75.0]),
+    ("web", "trivial_p99", "threads", "ms", False, [40.0]),
+    ("web", "trivial_p99", "tagged", "ms", False, [4.0]),
     ("pending_memory", "few", "tagged", "bytes", False, [400.0]),
     ("pending_memory", "many", "tagged", "bytes", False, [359.0]),
     ("growth", "workers_1", "tagged", "tasks/s", True, [1000.0]),
@@ -69,6 +77,8 @@ REACHED = {
     ("efficiency, tasks of 10 ms: tagged", ">= 0.98 of two cores"): (0.99, True),
     ("efficiency, tasks of 10 ms: tagged", ">= 0.98 × floor"): (0.99, True),
     ("event loop's lag, p99, busy less idle: tagged", "<= 4 ms"): (4.1, False),
+    ("web service, the route that computes: tagged", ">= 1.9 × threads"): (1.875, False),
+    ("web service, the trivial route, p99: tagged", "< 1 × threads"): (0.1, True),
     ("memory of a pending task: tagged", "<= 400 bytes"): (400, True),
     ("the same, very many against few: tagged", "<= 0.1 apart"): (0.1025, False),
     ("rate with 64 workers: tagged", ">= 0.8 × with 1"): (0.8, True),
@@ -98,8 +108,12 @@ def result_file(tmp_path: Path) -> Path:
 
 
 def command(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return executed(sys.executable, BENCHMARKS / script, *arguments)
+
+
+def executed(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(BENCHMARKS / script), *map(str, arguments)],
+        [str(word) for word in words],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -172,6 +186,87 @@ def test_every_measure_is_complete(load) -> None:
         assert set(getattr(module, "ABSENT", {})) <= set(contestants), name
         assert 1 <= measures.processes(module, 7, False) <= 7, name
         assert 1 <= measures.processes(module, 3, True) <= 3, name
+
+
+@pytest.fixture
+def program(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Builds a C program of benchmarks/, and gives its path."""
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    environments = load("environments")
+    monkeypatch.setattr(environments, "CACHE", tmp_path)
+
+    def build(name: str) -> Path:
+        assert name in environments.PROGRAMS
+        environments.compile_c(f"{name}.c", name, "-Wall", "-Wextra", "-Werror")
+        return tmp_path / name
+
+    return build
+
+
+class Pages(BaseHTTPRequestHandler):
+    """Answers with what is asked for, "/missing" excepted."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(404 if self.path == "/missing" else 200)
+        self.send_header("Content-Length", str(len(self.path)))
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web_server():
+    """The port of a server on loopback."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_the_load_generator(program, web_server: int) -> None:
+    # The one path as fast as it can be, the other each 20 ms: 10 times after the first 0.1 s.
+    arguments = [web_server, 0.1, 0.2, "/fast", 2, 0, "/slow", 1, 20_000]
+    done = executed(program("load"), *arguments)
+    harness.assert_ok(done)
+    fast, slow = (json.loads(line) for line in done.stdout.splitlines())
+    assert len(fast) >= 2
+    assert 1 <= len(slow) <= 16
+    assert all(taken > 0 for taken in fast + slow)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("/missing", "HTTP/1.1 404 Not Found"), ("/" * 300, "too long")]
+)
+def test_a_load_that_fails(program, web_server: int, path: str, reason: str) -> None:
+    arguments = [web_server, 0, 0.1, path, 1, 0]
+    done = executed(program("load"), *arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"load: {reason} (")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("uvicorn") is None, reason="needs uvicorn")
+@pytest.mark.parametrize("name", ["threads", "tagged"])
+def test_the_web_service(load, program, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    web = load("measures.web")
+    monkeypatch.setattr(web, "CACHE", program("load").parent)
+    monkeypatch.setattr(web, "plan", lambda quick: (0, 1))
+    figures = web.run(load("contestants").CONTESTANTS[name], True)
+    assert set(figures) == set(web.FIGURES)
+    assert all(values[0] > 0 for values in figures.values())
+
+
+def test_a_service_that_does_not_start(load) -> None:
+    web = load("measures.web")
+    with pytest.raises(RuntimeError, match="the service did not start: exit 1"), web.service("no"):
+        pass
 
 
 @pytest.mark.skipif(
