@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 CACHE = ROOT / ".cache" / "bench" / sysconfig.get_config_var("SOABI")
 PREDECESSOR = "aiointerpreters==0.6.0"
-PROGRAMS = ("load",)  # in C, a process of their own
+PROGRAMS = ("echo", "load")  # in C, a process of their own
 
 
 class Absent(Exception):

@@ -48,6 +48,8 @@ PANELS = (
     Panel("loop_lag", "busy_p99", "event loop's lag, workers busy: p99"),
     Panel("web", "rate", "web service: the route that computes"),
     Panel("web", "trivial_p99", "web service: the trivial route, p99"),
+    Panel("echo", "one_loop", "coroutines and an echo server: one loop"),
+    Panel("echo", "interpreters", "coroutines and an echo server: interpreters"),
     Panel("first_task", "next", "a new pool's first task"),
     Panel("worker_memory", "pss", "memory of a warm worker"),
     Panel("megabytes", "in", "8 MB of bytes in"),

@@ -180,6 +180,12 @@ def web(run: Run) -> Iterator[Target]:
     yield Target(what, "× threads", 1, late, at_least=False, strictly=True)
 
 
+def echo(run: Run) -> Iterator[Target]:
+    many, one = (run.median("echo", figure, "tagged") for figure in ("interpreters", "one_loop"))
+    what = "coroutines and an echo server: tagged"
+    yield Target(what, "× one loop", 1.7, many / one if one else math.nan)
+
+
 def growth(run: Run) -> Iterator[Target]:
     for what, name, most in (("workers", "workers", 64), ("submitting threads", "submitters", 16)):
         many, one = (run.median("growth", f"{name}_{n}", "tagged") for n in (most, 1))
@@ -190,7 +196,7 @@ def growth(run: Run) -> Iterator[Target]:
 def targets(everything: Results) -> list[Target]:
     """All of them, for one run."""
     run = Run(everything)
-    parts = rates, round_trips, efficiency, workers, lag, data, repeats, web, growth
+    parts = rates, round_trips, efficiency, workers, lag, data, repeats, web, echo, growth
     return [target for part in parts for target in part(run)]
 
 

@@ -37,6 +37,7 @@ ALL = (
     "efficiency",
     "loop_lag",
     "web",
+    "echo",
     "growth",
 )
 

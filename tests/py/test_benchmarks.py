@@ -51,6 +51,8 @@ FIGURES = [
     ("web", "rate", "tagged", "requests/s", True, [75.0]),
     ("web", "trivial_p99", "threads", "ms", False, [40.0]),
     ("web", "trivial_p99", "tagged", "ms", False, [4.0]),
+    ("echo", "one_loop", "tagged", "lines/s", True, [10e3]),
+    ("echo", "interpreters", "tagged", "lines/s", True, [18e3]),
     ("pending_memory", "few", "tagged", "bytes", False, [400.0]),
     ("pending_memory", "many", "tagged", "bytes", False, [359.0]),
     ("growth", "workers_1", "tagged", "tasks/s", True, [1000.0]),
@@ -79,6 +81,7 @@ REACHED = {
     ("event loop's lag, p99, busy less idle: tagged", "<= 4 ms"): (4.1, False),
     ("web service, the route that computes: tagged", ">= 1.9 × threads"): (1.875, False),
     ("web service, the trivial route, p99: tagged", "< 1 × threads"): (0.1, True),
+    ("coroutines and an echo server: tagged", ">= 1.7 × one loop"): (1.8, True),
     ("memory of a pending task: tagged", "<= 400 bytes"): (400, True),
     ("the same, very many against few: tagged", "<= 0.1 apart"): (0.1025, False),
     ("rate with 64 workers: tagged", ">= 0.8 × with 1"): (0.8, True),
@@ -266,6 +269,25 @@ def test_the_web_service(load, program, monkeypatch: pytest.MonkeyPatch, name: s
 def test_a_service_that_does_not_start(load) -> None:
     web = load("measures.web")
     with pytest.raises(RuntimeError, match="the service did not start: exit 1"), web.service("no"):
+        pass
+
+
+def test_the_echo_server(load, program, monkeypatch: pytest.MonkeyPatch) -> None:
+    echo, converse_many = load("measures.echo"), load("conversation").converse_many
+    monkeypatch.setattr(echo, "CACHE", program("echo").parent)
+    with echo.echo_server() as port:
+        assert echo.rate(lambda count: converse_many(port, 3, count), 20, 3) > 0
+        with pytest.raises(AssertionError, match="1 lines did not come back"):
+            echo.rate(lambda count: converse_many(port, 2, count), 1, 3)
+
+
+def test_an_echo_server_that_does_not_start(
+    load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    echo = load("measures.echo")
+    monkeypatch.setattr(echo, "CACHE", tmp_path)
+    (tmp_path / "echo").symlink_to(shutil.which("false"))
+    with pytest.raises(RuntimeError, match="the server did not start: exit 1"), echo.echo_server():
         pass
 
 
