@@ -13,12 +13,16 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
     ("script", "arguments", "runs"),
     [
         ("grid.py", ["--calls", "50"], ["threads", "this project", "this project, broadcast"]),
+        ("dask_primes.py", ["--limit", "2000"], ["threads", "interpreters"]),
         ("image.py", ["--megapixels", "1"], ["alone", "threads", "interpreters"]),
     ],
 )
 def test_example(script, arguments, runs):
     pytest.importorskip("rich")
-    done = harness.run_python(EXAMPLES / script, *arguments, "--workers", "2", COLUMNS="120")
+    if script == "dask_primes.py":
+        pytest.importorskip("distributed")
+    quiet = {"COLUMNS": "120", "DASK_LOGGING__DISTRIBUTED": "critical"}
+    done = harness.run_python(EXAMPLES / script, *arguments, "--workers", "2", **quiet)
     harness.assert_ok(done)
     lines = [line.strip("│ ") for line in done.stdout.splitlines()]
     for name in runs:
@@ -27,9 +31,11 @@ def test_example(script, arguments, runs):
     assert has_pool == (script == "grid.py" and sys.version_info >= (3, 14))
 
 
-@pytest.mark.parametrize("script", ["grid.py", "image.py"])
+@pytest.mark.parametrize("script", ["dask_primes.py", "grid.py", "image.py"])
 def test_bad_arguments(script):
     pytest.importorskip("rich")
+    if script == "dask_primes.py":
+        pytest.importorskip("distributed")
     done = harness.run_python(EXAMPLES / script, "--workers", "0")
     assert done.returncode == 2
     assert "--workers must be at least 1" in done.stderr
