@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import sys
 import threading
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from functools import partial
@@ -59,6 +60,7 @@ class InterpreterExecutor(Executor):
     """
 
     def __init__(self, pool: InterpreterThreadPoolExecutor, threads: int | None = None) -> None:
+        _guard_profiler(pool)
         self.pool = pool
         self._threads = ThreadPoolExecutor(
             pool._max_interpreters if threads is None else threads, "Dask-Interpreters"
@@ -132,6 +134,15 @@ class InterpreterExecutor(Executor):
     def _end_pool(self) -> None:
         self._threads.shutdown()
         self.pool.shutdown()
+
+
+def _guard_profiler(pool: InterpreterThreadPoolExecutor) -> None:
+    """Give the profiler of a worker, which looks each 10 ms, the threads of this interpreter only.
+
+    CPython's `sys._current_frames()` takes the frames of all interpreters for its own, without
+    having their GILs; on 3.13 that corrupts memory.
+    """
+    sys._current_frames = pool._frames
 
 
 class _Run:
