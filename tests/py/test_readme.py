@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = {"dask.md": "distributed"}  # what a page is about, and may not be there
+# What a page is about, and may not be there.
+NEEDED = {"dask.md": "distributed", "web.md": "fastapi"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a cluster logs when it ends depends on the moment.
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}
