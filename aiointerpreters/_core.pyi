@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
-from types import GenericAlias
+from types import FrameType, GenericAlias
 from typing import Any, Concatenate, Protocol, Self, overload
 
 class _Marks[F](Protocol):
@@ -69,4 +69,5 @@ class broadcast[T]:
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
 
+def current_frames() -> dict[int, FrameType]: ...
 def executor_types() -> tuple[type[Future[Any]], type[ThreadPoolExecutor]]: ...

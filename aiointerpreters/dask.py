@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import sys
 import threading
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from functools import partial
@@ -60,7 +59,6 @@ class InterpreterExecutor(Executor):
     """
 
     def __init__(self, pool: InterpreterThreadPoolExecutor, threads: int | None = None) -> None:
-        _guard_profiler(pool)
         self.pool = pool
         self._threads = ThreadPoolExecutor(
             pool._max_interpreters if threads is None else threads, "Dask-Interpreters"
@@ -118,14 +116,14 @@ class InterpreterExecutor(Executor):
             cancel_futures: Cancel the tasks that have not started.
             interrupt: Stop those that have, too.
         """
+        self._threads.shutdown(False, cancel_futures=cancel_futures or interrupt)
         if interrupt:
             with self._lock:
                 runs = list(self._runs.values())
             for run in runs:
                 run.interrupt()
-        self._threads.shutdown(wait, cancel_futures=cancel_futures or interrupt)
         if wait:
-            self.pool.shutdown()
+            self._end_pool()
         else:
             # The threads have calls to make yet: the pool ends after the last of them.
             ending = threading.Thread(target=self._end_pool, name="Dask-Interpreters-end")
@@ -134,15 +132,6 @@ class InterpreterExecutor(Executor):
     def _end_pool(self) -> None:
         self._threads.shutdown()
         self.pool.shutdown()
-
-
-def _guard_profiler(pool: InterpreterThreadPoolExecutor) -> None:
-    """Give the profiler of a worker, which looks each 10 ms, the threads of this interpreter only.
-
-    CPython's `sys._current_frames()` takes the frames of all interpreters for its own, without
-    having their GILs; on 3.13 that corrupts memory.
-    """
-    sys._current_frames = pool._frames
 
 
 class _Run:

@@ -20,6 +20,7 @@
 #include "map.h"
 #include "parcel.h"
 #include "registry.h"
+#include "stack.h"
 #include "stopping.h"
 #include "tag.h"
 #include "workqueue.h"
@@ -264,7 +265,20 @@ module_free(void *module)
     lending_close(state);
 }
 
+static PyObject *
+current_frames(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PySys_Audit("sys._current_frames", NULL) < 0 ? NULL : stack_current_frames();
+}
+
+PyDoc_STRVAR(current_frames_doc,
+             "current_frames()\n"
+             "--\n"
+             "\n"
+             "As sys._current_frames(), of this interpreter's threads only (stack.h).");
+
 static PyMethodDef module_methods[] = {
+    {"current_frames", current_frames, METH_NOARGS, current_frames_doc},
     {"executor_types", executor_types, METH_NOARGS, executor_types_doc},
     {"find_spec", _PyCFunction_CAST(homecall_find_spec), METH_FASTCALL | METH_KEYWORDS,
      homecall_find_spec_doc},

@@ -7,7 +7,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import partial
@@ -144,12 +143,6 @@ def test_executors_of_a_worker(tmp_path, plugin):
 # --- the executor --------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def frames(monkeypatch):
-    """Executors replace this function."""
-    monkeypatch.setattr(sys, "_current_frames", sys._current_frames)
-
-
 @pytest.fixture
 def executor(pool):
     """One with two interpreters and two threads."""
@@ -250,17 +243,6 @@ def test_interrupting_a_task_that_has_not_started(pool, gate, lines):
     with pytest.raises(distributed.Reschedule):
         pending.result(TIMEOUT)
     assert lines.read() == []
-
-
-def test_profilers_see_the_threads_of_their_own_interpreter(executor, gate):
-    """CPython's own function looks into interpreters without their GIL."""
-    running = executor.submit(run_task, Task("r", jobs.pass_gate, *gate.args), {})
-    gate.wait_started()
-    names = {frame.f_code.co_name for frame in sys._current_frames().values()}
-    assert "pass_gate" not in names
-    assert sys._current_frames()[threading.get_ident()] is sys._getframe()
-    gate.open()
-    running.result(TIMEOUT)
 
 
 def test_shutting_down(pool, gate):
