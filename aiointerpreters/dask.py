@@ -16,6 +16,7 @@ import asyncio
 import copy
 import threading
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import click
@@ -127,7 +128,8 @@ class InterpreterExecutor(Executor):
         else:
             # The threads have calls to make yet: the pool ends after the last of them.
             ending = threading.Thread(target=self._end_pool, name="Dask-Interpreters-end")
-            ending.start()
+            with suppress(RuntimeError):  # the process ends, and with it the pool
+                ending.start()
 
     def _end_pool(self) -> None:
         self._threads.shutdown()
