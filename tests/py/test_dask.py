@@ -78,6 +78,7 @@ def dask_command(folder: Path, name: str, *arguments: object):
             process.wait()
 
 
+@pytest.mark.timeout(300)  # more than the limits within
 def test_a_local_cluster(tmp_path):
     run_client(tmp_path, "local")
 
@@ -90,6 +91,7 @@ def scheduler_address(file: Path) -> str | None:
         return None
 
 
+@pytest.mark.timeout(300)
 def test_the_command_line(tmp_path):
     file = tmp_path / "scheduler.json"
     quiet = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
