@@ -46,10 +46,9 @@ leave_home_locked(struct pool *pool, struct worker *home)
     pool->homeless += home->looking && home->homes == 0;
 }
 
-/* Everybody has left the resource. True: `worker` itself is its home. */
-static bool
-hand_to_home_locked(struct pool *pool, struct worker *worker, struct condemned *condemned,
-                    struct list *wake)
+bool
+aside_hand_to_home_locked(struct pool *pool, struct worker *worker, struct condemned *condemned,
+                          struct list *wake)
 {
     struct worker *home = condemned->home;
     leave_home_locked(pool, home);
@@ -71,7 +70,7 @@ pool_condemn(struct pool *pool, struct worker *worker, struct condemned *condemn
     condemned->home = worker->slot->home;
     condemned->resource = worker->slot->resource;
     slots_empty_locked(pool, worker->slot);
-    bool is_home = hand_to_home_locked(pool, worker, condemned, &wake);
+    bool is_home = aside_hand_to_home_locked(pool, worker, condemned, &wake);
     pool_unlock(pool);
     calling_signal(&wake);
     return is_home;
@@ -104,7 +103,7 @@ pool_left_condemned(struct pool *pool, struct worker *worker, struct condemned *
     struct list wake;
     list_init(&wake);
     pool_lock(pool);
-    bool is_home = hand_to_home_locked(pool, worker, condemned, &wake);
+    bool is_home = aside_hand_to_home_locked(pool, worker, condemned, &wake);
     pool_unlock(pool);
     calling_signal(&wake);
     return is_home;

@@ -43,5 +43,8 @@ unsigned pool_aside(struct pool *pool);
 
 /* With the lock held. */
 void *aside_take_condemned_locked(struct worker *worker);
+/* Everybody has left the resource. True: `worker` (or NULL) itself is its home; else that is called. */
+bool aside_hand_to_home_locked(struct pool *pool, struct worker *worker,
+                               struct condemned *condemned, struct list *wake);
 
 #endif

@@ -1,6 +1,7 @@
 #include "calling.h"
 
 #include "awake.h"
+#include "lease.h"
 #include "makers.h"
 
 size_t
@@ -8,7 +9,7 @@ calling_task_demand_locked(const struct pool *pool)
 {
     size_t startable =
         pool->slotted_count < pool->free_count ? pool->slotted_count : pool->free_count;
-    return pool->plain_count + startable;
+    return pool->plain_count + startable + leases_to_fill_locked(pool);
 }
 
 size_t

@@ -21,7 +21,8 @@ struct calls {
     unsigned start;   /* workers to be started */
 };
 
-/* Pending jobs that could start at once if there were workers enough; the second, without makers. */
+/* Pending jobs that could start at once if there were workers enough, and slots to be filled for leases; the second,
+ * without makers. */
 size_t calling_demand_locked(const struct pool *pool);
 size_t calling_task_demand_locked(const struct pool *pool);
 

@@ -3,6 +3,7 @@
 #include "aside.h"
 #include "awake.h"
 #include "calling.h"
+#include "lease.h"
 #include "makers.h"
 #include "pool_lock.h"
 #include "roster.h"
@@ -28,9 +29,11 @@ empty(struct pool *pool)
     list_init(&pool->parked);
     list_init(&pool->free);
     list_init(&pool->empty);
+    list_init(&pool->leases);
     pool->plain_count = pool->slotted_count = pool->maker_count = 0;
     pool->parked_count = pool->coming = pool->starting = pool->homeless = pool->workers = 0;
-    pool->made = pool->aside = pool->visits = 0;
+    pool->made = pool->aside = pool->visits = pool->filling = 0;
+    pool->lease_count = 0;
     pool->spinning = false;
     turns_init(&pool->turns, pool->turns.most);
     roster_init(pool);
@@ -41,6 +44,8 @@ empty(struct pool *pool)
         pool->slots[i].used = false;
         pool->slots[i].visit = (struct job){.is_visit = true};
         pool->slots[i].ending = (struct job){.is_ending = true};
+        pool->slots[i].filling = (struct job){.is_filling = true};
+        pool->slots[i].for_lease = false;
         list_push_back(&pool->empty, &pool->slots[i].node);
     }
     pool->free_count = pool->empty_count = pool->max_slots;
@@ -110,6 +115,9 @@ count_locked(struct pool *pool, struct job *job, bool enqueued)
     note_work_locked(pool);
     if (!enqueued && !list_is_empty(&pool->turns.waiting)) {
         turns_grant_locked(pool);
+    }
+    if (!enqueued && pool->lease_count > 0) {
+        leases_serve_locked(pool); /* the job was before them */
     }
 }
 
@@ -213,6 +221,9 @@ pool_worker_failed(struct pool *pool)
     pool->starting--;
     pool->homeless--;
     bool others = pool->workers > 0;
+    if (!others) {
+        leases_refuse_all_locked(pool);
+    }
     /* Who relied on this one. */
     calling_more_locked(pool, pool->plain_count == 0, ANY_CPU, 0, &calls);
     pool_unlock_and_note_departure(pool);
@@ -299,6 +310,9 @@ choose_job_locked(struct pool *pool, struct worker *worker)
         slots_release_locked(pool, worker); /* not filled after all: makers may wait for it */
     }
     struct job *slotted = first_job(&pool->slotted);
+    if (slotted != NULL && leases_come_before_locked(pool, slotted)) {
+        slots_release_locked(pool, worker); /* the job has to wait for another slot */
+    }
     struct job *maker = pool->maker_count > 0 ? makers_first_locked(pool, worker) : NULL;
     struct job *other = older_job(first_job(&pool->plain), maker);
     if (slotted != NULL && older_job(slotted, other) == slotted &&
@@ -324,6 +338,12 @@ take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
         list_remove(&job->node);
         count_locked(pool, job, false);
         worker->near = job->near;
+    }
+    else if (leases_to_fill_locked(pool) > 0) {
+        slots_hold_locked(pool, worker, pool->empty.next);
+        worker->slot->for_lease = true;
+        pool->filling++;
+        job = &worker->slot->filling;
     }
     else if (calling_visits_locked(pool) > 0 && slots_hold_due_locked(pool, worker)) {
         job = &worker->slot->visit;
@@ -457,14 +477,14 @@ pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job)
         worker->slot->visit_due = true;
         job = NULL;
     }
-    if (job != NULL && job->is_ending) {
+    if (job != NULL && (job->is_ending || job->is_filling)) {
         job = NULL; /* it stays due */
     }
-    slots_release_locked(pool, worker);
     if (job != NULL) {
         list_push_front(queue_of(pool, job), &job->node);
         count_locked(pool, job, true);
     }
+    slots_release_locked(pool, worker); /* to who comes next, the job in its place again */
     calling_more_locked(pool, job != NULL && job->slotted, ANY_CPU, UINT_MAX, &calls);
     pool_unlock(pool);
     calling_signal(&calls.wake);
@@ -511,6 +531,7 @@ pool_close(struct pool *pool)
     pool->closed = true;
     note_work_locked(pool);
     turns_grant_locked(pool);
+    leases_refuse_all_locked(pool);
     calling_everyone_locked(pool, &everyone);
     pool_unlock(pool);
     calling_signal(&everyone);

@@ -21,7 +21,7 @@
  * (callbacks), it first says pool_stay_busy(), which gives back whatever it had been promised.
  *
  * What keeps jobs from being forgotten: whenever the lock is free, and there is a plain or slotted job
- * that could start at once, somebody is looking, or nobody is parked (pool_check). Who is looking
+ * that could start at once, or a slot to be filled for a lease, somebody is looking, or nobody is parked (pool_check). Who is looking
  * takes it, and wakes the next one if there are more (calling). And whenever a job comes, workers are
  * started until those that are parked, looking or being started are as many as such jobs, or the
  * most.
@@ -43,6 +43,10 @@
  * meanwhile cannot be due sooner than a whole timeout from now; so a home that parks needs no call when it is
  * given back. A slot that was only visited has not been used. Jobs come first, a closed pool has no endings, and while
  * makers wait for a number of resources, or a slot is being filled, none is ended.
+ *
+ * A lease gives a slot with its resource to a thread that is no worker (lease). Leases and slotted jobs are served in
+ * one order. While leases wait and slots are empty, workers get those to fill (job->is_filling): the slot goes to the
+ * oldest lease when the worker gives it back. A closed pool has no leases.
  *
  * Locking: `lock` guards every field unless its line says otherwise. It is a leaf: nobody waits for
  * a GIL, calls Python or parks while holding it. Every function here may be called attached or
@@ -78,6 +82,7 @@ struct job {
     uint8_t weight;    /* 0: it is not timed; else it stands for so many (stats) */
     bool is_visit;     /* a slot's; never pending; constant */
     bool is_ending;    /* the same: its home is to end what is in the slot; constant */
+    bool is_filling;   /* the same: somebody waits to lease what is to be made in it; constant */
 };
 
 /* The right to use one interpreter. Its fields but `node` are the holder's while somebody holds
@@ -91,6 +96,8 @@ struct slot {
     int64_t idle_since;  /* when it was given back after that; pool lock */
     struct job visit;    /* what pool_take() gives for a visit; constant */
     struct job ending;   /* what its home gets when it has been idle for too long; constant */
+    struct job filling;  /* what a worker gets that is to fill it for a lease; constant */
+    bool for_lease;      /* a worker holds it that has got that; pool lock */
 };
 
 /* Embedded in a resource, for when it is condemned. Pool lock. */
@@ -150,6 +157,10 @@ struct pool {
     unsigned made;        /* slots with an interpreter, whoever holds them */
     unsigned max_slots;   /* constant */
     int64_t idle_timeout; /* ns that a resource may be idle; OS_FOREVER; constant (pool_end_idle) */
+
+    struct list leases; /* those that wait, oldest first (lease.h) */
+    size_t lease_count;
+    unsigned filling; /* slots that workers hold to fill them for leases */
 
     struct turns turns;                       /* room for pending jobs */
     struct list roster;                       /* every worker that has joined it (roster.h) */
@@ -212,7 +223,8 @@ bool pool_worker_failed(struct pool *pool);
 void pool_join(struct pool *pool, struct worker *worker);
 
 /* Takes the oldest job that can start now, or else a visit that is due (job->is_visit), or the ending of a resource
- * that this worker is home to (job->is_ending: pool_condemn() comes next), acquiring or giving back worker->slot as
+ * that this worker is home to (job->is_ending: pool_condemn() comes next), or an empty slot to fill for a lease
+ * (job->is_filling: pool_slot_made() or lease_fail_oldest() comes next), acquiring or giving back worker->slot as
  * the job needs; NULL: there is none, and the worker is idle from now on: pool_wait() must follow. A job that
  * needs a slot comes with worker->slot held; a maker with an empty one, or with none. */
 struct job *pool_take(struct pool *pool, struct worker *worker);

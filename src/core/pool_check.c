@@ -1,6 +1,7 @@
 #include "pool_check.h"
 
 #include "calling.h"
+#include "lease.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,16 @@ in_use(const struct list *slots)
     return count;
 }
 
+static unsigned
+for_leases(const struct pool *pool)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < pool->max_slots; i++) {
+        count += pool->slots[i].for_lease;
+    }
+    return count;
+}
+
 static void
 require(bool holds, const char *what)
 {
@@ -61,6 +72,10 @@ pool_check_locked(const struct pool *pool)
             "pending tasks <= the bound, and what workers have given back");
     require(list_is_empty(&pool->turns.waiting) || (!pool->closed && tasks >= pool->turns.most),
             "who waits for room finds none");
+    require(length(&pool->leases) == pool->lease_count, "lease_count");
+    require(for_leases(pool) == pool->filling, "filling");
+    require(!leases_next_is_due_locked(pool), "a lease waits, and its slot is free");
+    require(!pool->closed || pool->lease_count == 0, "a closed pool has no leases");
     require(length(&pool->roster) <= pool->workers + pool->aside, "roster <= workers");
     require(pool->homeless <= pool->coming, "homeless <= coming");
     require(pool->starting <= pool->coming, "starting <= coming");

@@ -1,5 +1,7 @@
 #include "slots.h"
 
+#include "lease.h"
+
 void
 slots_note_return(struct pool *pool)
 {
@@ -9,36 +11,53 @@ slots_note_return(struct pool *pool)
 }
 
 void
-slots_release_locked(struct pool *pool, struct worker *worker)
+slots_put_locked(struct pool *pool, struct slot *slot)
 {
-    struct slot *slot = worker->slot;
-    if (slot == NULL) {
-        return;
-    }
-    worker->slot = NULL;
     if (slot->used && pool->idle_timeout != OS_FOREVER) {
         slot->idle_since = os_now_ns();
     }
     slot->used = false;
+    pool->filling -= slot->for_lease;
+    slot->for_lease = false;
     list_push_front(slot->resource != NULL ? &pool->free : &pool->empty, &slot->node);
     pool->free_count++;
     pool->empty_count += slot->resource == NULL;
     slot->visit_due = slot->visit_due && slot->resource != NULL;
     pool->visits += slot->visit_due;
+    if (pool->lease_count > 0) {
+        leases_serve_locked(pool);
+    }
     if (pool->closed || pool->aside > 0) {
         slots_note_return(pool);
     }
 }
 
 void
-slots_hold_locked(struct pool *pool, struct worker *worker, struct list *node)
+slots_release_locked(struct pool *pool, struct worker *worker)
 {
+    struct slot *slot = worker->slot;
+    if (slot != NULL) {
+        worker->slot = NULL;
+        slots_put_locked(pool, slot);
+    }
+}
+
+struct slot *
+slots_take_locked(struct pool *pool, struct list *node)
+{
+    struct slot *slot = LIST_ENTRY(node, struct slot, node);
     list_remove(node);
     pool->free_count--;
-    worker->slot = LIST_ENTRY(node, struct slot, node);
-    pool->empty_count -= worker->slot->resource == NULL;
-    pool->visits -= worker->slot->visit_due;
-    worker->slot->visit_due = false;
+    pool->empty_count -= slot->resource == NULL;
+    pool->visits -= slot->visit_due;
+    slot->visit_due = false;
+    return slot;
+}
+
+void
+slots_hold_locked(struct pool *pool, struct worker *worker, struct list *node)
+{
+    worker->slot = slots_take_locked(pool, node);
 }
 
 struct list *

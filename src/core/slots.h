@@ -4,6 +4,11 @@
 
 #include "pool.h"
 
+/* Gives a slot back: to the oldest lease, if it is that one's turn. */
+void slots_put_locked(struct pool *pool, struct slot *slot);
+/* Takes the free slot of `node`. */
+struct slot *slots_take_locked(struct pool *pool, struct list *node);
+
 /* Gives worker->slot back, if there is one. */
 void slots_release_locked(struct pool *pool, struct worker *worker);
 /* Takes the free slot of `node`. */
