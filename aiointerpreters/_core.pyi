@@ -22,6 +22,7 @@ class interpreter[**P, R]:
         context_vars: Iterable[ContextVar[Any]] = (),
         timeout: float | None = None,
         interruptible: bool = True,
+        everywhere: bool = False,
     ) -> interpreter[P, R]: ...
     @overload  # with the same options, and at least one of them: a decorator
     def __new__(
@@ -30,6 +31,7 @@ class interpreter[**P, R]:
         context_vars: Iterable[ContextVar[Any]] = (),
         timeout: float | None = None,
         interruptible: bool = True,
+        everywhere: bool = False,
     ) -> _Decorator: ...
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @property

@@ -5,7 +5,16 @@ from __future__ import annotations
 import sys
 import threading
 
-__all__ = ("can_leave_out", "leave_out")
+__all__ = ("can_leave_out", "daemons", "leave_out")
+
+
+def daemons() -> list[int]:
+    """The idents of the threads that Python does not wait for at exit."""
+    return [
+        thread.ident
+        for thread in threading.enumerate()
+        if thread.daemon and thread.ident is not None
+    ]
 
 
 def can_leave_out() -> bool:

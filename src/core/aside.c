@@ -92,6 +92,7 @@ pool_set_aside(struct pool *pool, struct worker *worker, struct condemned *conde
     slots_release_locked(pool, worker);
     unsigned replaced = calling_count_worker_locked(pool, pool->max_workers);
     calling_more_locked(pool, true, ANY_CPU, UINT_MAX, &calls);
+    pool_note_progress_locked(pool, &calls.wake);
     pool_unlock(pool);
     calling_signal(&calls.wake);
     return replaced + calls.start;

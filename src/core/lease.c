@@ -193,6 +193,7 @@ lease_end(struct pool *pool, struct lease *lease)
     if (gives_back) { /* a job may be next */
         calling_more_locked(pool, true, ANY_CPU, UINT_MAX, &calls);
     }
+    pool_note_progress_locked(pool, &calls.wake);
     pool_unlock(pool);
     calling_signal(&calls.wake);
     return calls.start;
@@ -211,6 +212,7 @@ lease_condemn(struct pool *pool, struct lease *lease, struct condemned *condemne
     aside_hand_to_home_locked(pool, NULL, condemned, &wake);
     end_locked(pool, lease);
     calling_more_locked(pool, false, ANY_CPU, UINT_MAX, &calls);
+    pool_note_progress_locked(pool, &calls.wake);
     pool_unlock(pool);
     calling_signal(&wake);
     calling_signal(&calls.wake);
@@ -222,14 +224,30 @@ lease_condemn(struct pool *pool, struct lease *lease, struct condemned *condemne
 bool
 lease_fail_oldest(struct pool *pool, void *error)
 {
+    struct list wake;
+    list_init(&wake);
     pool_lock(pool);
     struct lease *lease = pop_locked(pool);
     if (lease != NULL) {
         lease->error = error;
         set_locked(lease, LEASE_REFUSED);
     }
+    pool_note_progress_locked(pool, &wake);
     pool_unlock(pool);
+    calling_signal(&wake);
     return lease != NULL;
+}
+
+void
+leases_refuse(struct pool *pool)
+{
+    struct list wake;
+    list_init(&wake);
+    pool_lock(pool);
+    leases_refuse_all_locked(pool);
+    pool_note_progress_locked(pool, &wake);
+    pool_unlock(pool);
+    calling_signal(&wake);
 }
 
 size_t

@@ -12,9 +12,10 @@
  * homes of what they make. A slot that was filled goes to the lease that waits longest, not to the one that had it
  * filled.
  *
- * A lease is refused when the pool is closed, or is being closed while it waits; when the resource that it waits for
- * cannot be made (lease_fail_oldest()); or when no worker can be started (pool_worker_failed()). In a closed pool who
- * has a slot keeps it until he gives it back, and its home waits for that (pool_reclaim_slot()).
+ * A lease is refused when the pool is closed; when the resource that it waits for cannot be made (lease_fail_oldest());
+ * when no worker can be started (pool_worker_failed()); or when all that wait are refused (leases_refuse()). When the pool is
+ * closed, those that wait are served nevertheless, and who has a slot keeps it until he gives it back; its home waits for
+ * that (pool_reclaim_slot()).
  *
  * In the child of a fork no lease is left: who had one there may not give it back.
  *
@@ -57,6 +58,8 @@ unsigned lease_condemn(struct pool *pool, struct lease *lease, struct condemned 
  * none waits, and `error` is still the caller's. */
 bool lease_fail_oldest(struct pool *pool, void *error);
 
+/* All that wait are refused. */
+void leases_refuse(struct pool *pool);
 /* How many leases wait. */
 size_t leases_waiting(struct pool *pool);
 

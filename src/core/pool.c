@@ -93,7 +93,16 @@ pool_end_idle(struct pool *pool, int64_t idle_timeout)
 static bool
 nothing_pending(const struct pool *pool)
 {
-    return pool->plain_count == 0 && pool->slotted_count == 0 && pool->maker_count == 0;
+    return pool->plain_count == 0 && pool->slotted_count == 0 && pool->maker_count == 0 &&
+           pool->lease_count == 0;
+}
+
+void
+pool_note_progress_locked(struct pool *pool, struct list *wake)
+{
+    if (pool->closed && nothing_pending(pool)) {
+        calling_everyone_locked(pool, wake);
+    }
 }
 
 static void
@@ -352,10 +361,8 @@ take_locked(struct pool *pool, struct worker *worker, struct list *wake_list)
         job = &worker->slot->ending;
     }
     calling_look_locked(pool, worker, job == NULL);
+    pool_note_progress_locked(pool, wake_list);
     if (job != NULL) {
-        if (pool->closed && nothing_pending(pool)) {
-            calling_everyone_locked(pool, wake_list);
-        }
         calling_wake_some_locked(pool, pool->plain_count == 0, ANY_CPU, wake_list);
     }
     return job;
@@ -486,6 +493,7 @@ pool_stay_busy(struct pool *pool, struct worker *worker, struct job *job)
     }
     slots_release_locked(pool, worker); /* to who comes next, the job in its place again */
     calling_more_locked(pool, job != NULL && job->slotted, ANY_CPU, UINT_MAX, &calls);
+    pool_note_progress_locked(pool, &calls.wake);
     pool_unlock(pool);
     calling_signal(&calls.wake);
     return calls.start;
@@ -531,7 +539,6 @@ pool_close(struct pool *pool)
     pool->closed = true;
     note_work_locked(pool);
     turns_grant_locked(pool);
-    leases_refuse_all_locked(pool);
     calling_everyone_locked(pool, &everyone);
     pool_unlock(pool);
     calling_signal(&everyone);
@@ -557,9 +564,7 @@ pool_steal(struct pool *pool)
     list_init(&everyone);
     pool_lock(pool);
     struct job *job = steal_locked(pool);
-    if (pool->closed && nothing_pending(pool)) {
-        calling_everyone_locked(pool, &everyone);
-    }
+    pool_note_progress_locked(pool, &everyone);
     pool_unlock(pool);
     calling_signal(&everyone);
     return job;
@@ -575,9 +580,7 @@ pool_remove(struct pool *pool, struct job *job)
     if (removes) {
         list_remove(&job->node);
         count_locked(pool, job, false);
-        if (pool->closed && nothing_pending(pool)) {
-            calling_everyone_locked(pool, &everyone);
-        }
+        pool_note_progress_locked(pool, &everyone);
     }
     pool_unlock(pool);
     calling_signal(&everyone);

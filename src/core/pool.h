@@ -46,7 +46,7 @@
  *
  * A lease gives a slot with its resource to a thread that is no worker (lease). Leases and slotted jobs are served in
  * one order. While leases wait and slots are empty, workers get those to fill (job->is_filling): the slot goes to the
- * oldest lease when the worker gives it back. A closed pool has no leases.
+ * oldest lease when the worker gives it back. In a closed pool those that wait are served as jobs are, and no more come.
  *
  * Locking: `lock` guards every field unless its line says otherwise. It is a leaf: nobody waits for
  * a GIL, calls Python or parks while holding it. Every function here may be called attached or

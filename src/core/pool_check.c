@@ -75,7 +75,6 @@ pool_check_locked(const struct pool *pool)
     require(length(&pool->leases) == pool->lease_count, "lease_count");
     require(for_leases(pool) == pool->filling, "filling");
     require(!leases_next_is_due_locked(pool), "a lease waits, and its slot is free");
-    require(!pool->closed || pool->lease_count == 0, "a closed pool has no leases");
     require(length(&pool->roster) <= pool->workers + pool->aside, "roster <= workers");
     require(pool->homeless <= pool->coming, "homeless <= coming");
     require(pool->starting <= pool->coming, "starting <= coming");

@@ -38,7 +38,7 @@ static void
 begin_guard(struct target *target, void *argument)
 {
     struct worker_thread *worker = target->worker;
-    if (worker->crew != argument || target->guarded ||
+    if (target->crew != argument || target->guarded ||
         atomic_load_explicit(&target->phase, memory_order_acquire) != TARGET_ASIDE) {
         return;
     }

@@ -2,6 +2,7 @@
 
 #include "../os/os.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -109,6 +110,68 @@ compat_settle_exit_status(void)
 {
 }
 #endif
+
+/* -- stacks of thread states -- */
+
+/* DATA_STACK_CHUNK_SIZE of pystate.c, what a thread state begins with. Arenas, which the same allocator is asked for, are
+ * larger. Nothing is lost where it should be another: such chunks are not kept. */
+enum { STACK_SIZE = 16 * 1024, KEPT_STACKS = 32 };
+
+static struct {
+    PyObjectArenaAllocator below; /* constant once installed */
+    bool installed;               /* the main GIL */
+    _Atomic(void *) kept[KEPT_STACKS]; /* taken and given by exchange: without a lock, so that a fork may come */
+} stacks;
+
+/* The context is not looked at: somebody may still be calling what was there before. */
+static void *
+take_stack(void *Py_UNUSED(context), size_t size)
+{
+    for (size_t i = 0; size == STACK_SIZE && i < KEPT_STACKS; i++) {
+        if (atomic_load_explicit(&stacks.kept[i], memory_order_relaxed) != NULL) {
+            void *stack = atomic_exchange_explicit(&stacks.kept[i], NULL, memory_order_acquire);
+            if (stack != NULL) {
+                return stack;
+            }
+        }
+    }
+    return stacks.below.alloc(stacks.below.ctx, size);
+}
+
+static void
+give_stack(void *Py_UNUSED(context), void *stack, size_t size)
+{
+    for (size_t i = 0; size == STACK_SIZE && i < KEPT_STACKS; i++) {
+        void *none = NULL;
+        if (atomic_load_explicit(&stacks.kept[i], memory_order_relaxed) == NULL &&
+            atomic_compare_exchange_strong_explicit(&stacks.kept[i], &none, stack,
+                                                    memory_order_release, memory_order_relaxed)) {
+            return;
+        }
+    }
+    stacks.below.free(stacks.below.ctx, stack, size);
+}
+
+void
+compat_keep_stacks(void)
+{
+    if (!stacks.installed) {
+        stacks.installed = true;
+        PyObject_GetArenaAllocator(&stacks.below);
+        PyObjectArenaAllocator own = {NULL, take_stack, give_stack};
+        PyObject_SetArenaAllocator(&own);
+    }
+}
+
+/* -- signals -- */
+
+PyAPI_FUNC(int) _PyOS_IsMainThread(void);
+
+bool
+compat_is_main_thread(void)
+{
+    return _PyOS_IsMainThread() != 0;
+}
 
 bool
 compat_is_traced(void)

@@ -39,6 +39,9 @@ int compat_add_call(PyInterpreterState *interpreter, int (*function)(void *), vo
  * with says how the program ended, whatever workers have run meanwhile. */
 void compat_settle_exit_status(void);
 
+/* Whether the calling thread is the one in which Python runs signal handlers. Any thread, attached or not. */
+bool compat_is_main_thread(void);
+
 /* Whether tracemalloc is tracing, beside which interpreters hang, or crash, before 3.15 (CPython
  * gh-146089). A few nanoseconds; attached. */
 bool compat_is_traced(void);
@@ -64,6 +67,11 @@ void compat_forget_interpreter(PyInterpreterState *interpreter);
 /* The same for a thread state of main's whose thread will never attach it again: 3.15 goes on waiting for non-daemon
  * threads as long as they have one. Attached to main. */
 void compat_forget_thread_state(PyThreadState *tstate);
+
+/* A new thread state takes the memory for its stack of frames from the allocator of arenas, which maps it, and gives it
+ * back when it is deleted: 10 µs. From this call on some that were given back are kept for the next. Once in the process
+ * does it, more do no harm; attached to main. */
+void compat_keep_stacks(void);
 
 /* -- memory that changes interpreters --
  *

@@ -1,5 +1,6 @@
 #include "crew.h"
 
+#include "../core/lease.h"
 #include "../core/roster.h"
 #include "definition.h"
 #include "future.h"
@@ -513,5 +514,6 @@ crew_stop(struct crew *crew)
 {
     crew->stopped = true;
     crew_cancel_pending(crew);
+    leases_refuse(&crew->pool);
     stopping_ask_crew(crew);
 }

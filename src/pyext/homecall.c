@@ -5,21 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of the calling thread; both NULL when it is no worker. */
+/* Of the calling thread; both NULL when it is no worker and leases nothing. */
 static _Thread_local struct {
     PyThreadState *main; /* its state in the main interpreter; detached while it is elsewhere */
-    char *name;          /* of the threading.Thread, UTF-8; owned */
+    char *name;          /* of the threading.Thread, UTF-8; owned; NULL while somebody who leases has not asked */
+    bool leases;         /* and is no worker */
 } this_thread;
 
-void
-homecall_remember_thread(void)
+/* Attached to the main interpreter. */
+static void
+remember_name(void)
 {
     PyObject *threading = PyImport_ImportModule("threading");
     PyObject *thread =
         threading == NULL ? NULL : PyObject_CallMethod(threading, "current_thread", NULL);
     PyObject *name = thread == NULL ? NULL : PyObject_GetAttrString(thread, "name");
     const char *text = name == NULL ? NULL : PyUnicode_AsUTF8(name);
-    this_thread.main = PyThreadState_Get();
+    free(this_thread.name);
     this_thread.name = text == NULL ? NULL : strdup(text);
     PyErr_Clear(); /* then it goes without a name */
     Py_XDECREF(threading);
@@ -28,11 +30,36 @@ homecall_remember_thread(void)
 }
 
 void
+homecall_remember_thread(void)
+{
+    this_thread.main = PyThreadState_Get();
+    remember_name();
+}
+
+void
 homecall_forget_thread(void)
 {
     free(this_thread.name);
     this_thread.main = NULL;
     this_thread.name = NULL;
+}
+
+void
+homecall_begin_lease(PyThreadState *main)
+{
+    this_thread.leases = this_thread.main == NULL;
+    if (this_thread.leases) {
+        this_thread.main = main;
+    }
+}
+
+void
+homecall_end_lease(void)
+{
+    if (this_thread.leases) {
+        this_thread.leases = false;
+        homecall_forget_thread();
+    }
 }
 
 /* -- noticing imports -- */
@@ -158,9 +185,23 @@ const char homecall_place_doc[] =
     PyDoc_STR("place()\n--\n\n"
               "The id of this interpreter, and the name of the worker's thread or None (private).");
 
+/* Who leases may have been given another name since the last time. */
+static void
+ask_for_name(void)
+{
+    PyThreadState *here = PyEval_SaveThread();
+    PyEval_RestoreThread(this_thread.main);
+    remember_name();
+    PyEval_SaveThread();
+    PyEval_RestoreThread(here);
+}
+
 PyObject *
 homecall_place(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
+    if (this_thread.leases && this_thread.name == NULL && !Py_IsFinalizing()) {
+        ask_for_name();
+    }
     return Py_BuildValue("Lz", (long long)PyInterpreterState_GetID(PyInterpreterState_Get()),
                          this_thread.name);
 }

@@ -17,6 +17,11 @@
 void homecall_remember_thread(void);
 void homecall_forget_thread(void);
 
+/* The calling thread, which has detached from the main interpreter with `main`, leases an interpreter until
+ * homecall_end_lease(). */
+void homecall_begin_lease(PyThreadState *main);
+void homecall_end_lease(void);
+
 /* In an interpreter just made, attached. -1 with an exception. */
 int homecall_install(struct state *state);
 

@@ -171,6 +171,9 @@ await_pins(struct interp *interp)
 void
 interp_end(struct interp *interp)
 {
+    if (interp->guest != NULL) { /* everybody has left */
+        stopping_remove(interp->guest);
+    }
     stopping_pass();
     await_pins(interp);
     os_mutex_lock(&alive.lock);

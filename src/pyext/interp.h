@@ -11,6 +11,8 @@
 #include "../core/pool.h"
 #include "state.h"
 
+struct target;
+
 struct interp {
     PyInterpreterState *interpreter;
     PyThreadState *home;        /* the thread state of the thread that made it */
@@ -21,6 +23,7 @@ struct interp {
     struct condemned condemned; /* of its home, when it must not be used any more */
     unsigned home_version;      /* home; attached only */
     unsigned tasks;             /* run in it (renewal) */
+    struct target *guest;       /* of those who lease it, or NULL; attached only */
     atomic_uint pins;           /* it must not end meanwhile; parked on by interp_end() */
 };
 

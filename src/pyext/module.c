@@ -209,6 +209,10 @@ module_exec(PyObject *module)
     DO(state->loop_type);                                               \
     DO(state->wake_type);                                               \
     DO(state->loops);                                                   \
+    DO(state->lease_executor);                                          \
+    DO(state->loop_modules[0]);                                         \
+    DO(state->loop_modules[1]);                                         \
+    DO(state->in_trio_run);                                             \
     DO(state->running_loop);                                            \
     DO(state->aio_cancelled_error);                                     \
     DO(state->aio_invalid_state_error);                                 \

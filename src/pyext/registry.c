@@ -4,6 +4,7 @@
 #include "../core/awake.h"
 #include "abandon.h"
 #include "interp.h"
+#include "leased.h"
 #include "outcome.h"
 #include "stopping.h"
 
@@ -183,6 +184,7 @@ registry_join_all(bool stop)
                 stop_all();
             }
             abandon_ask(crew);
+            leased_stop_daemons(crew);
             Py_BEGIN_ALLOW_THREADS
             result = pool_await_workers(&crew->pool, true, os_now_ns() + LOOK_FOR_SIGNALS);
             Py_END_ALLOW_THREADS

@@ -13,6 +13,7 @@
 struct loan_home;
 struct loop;
 struct callables;
+struct crew;
 struct kept;
 
 enum home_name { HOME_PATH, HOME_ARGV, HOME_WARNINGS, HOME_FILTERS, HOME_MARK, HOME_NAMES };
@@ -59,6 +60,12 @@ struct state {
     PyObject *running_loop; /* asyncio.events._get_running_loop; NULL until used */
     PyObject *aio_cancelled_error; /* asyncio.CancelledError; NULL until used, as what follows */
     PyObject *aio_invalid_state_error;
+    /* of leased: made with the first call of a tag for everywhere */
+    PyObject *lease_executor; /* whose interpreters are leased, or NULL */
+    struct crew *lease_crew;  /* its crew; borrowed */
+    PyObject *loop_modules[2]; /* str: whose event loops there may be */
+    PyObject *in_trio_run;     /* trio.lowlevel.in_trio_run; NULL until used */
+
     PyObject *future_names[5]; /* 'PENDING' … as concurrent.futures spells them, by fstate */
     PyObject *cancelled_error; /* concurrent.futures.CancelledError */
     PyObject *invalid_state_error;

@@ -116,8 +116,15 @@ stopping_end(void)
 void
 stopping_add(struct worker_thread *worker)
 {
-    target_own(worker->target, worker);
+    target_own(worker->target, worker->crew, worker);
     watch_add(&watch, &worker->target->watched, worker->crew->grace);
+}
+
+void
+stopping_add_guest(struct target *target, struct crew *crew)
+{
+    target_own(target, crew, NULL);
+    watch_add(&watch, &target->watched, OS_FOREVER); /* there is nobody to take a caller's place */
 }
 
 void
@@ -143,9 +150,8 @@ number_of(const struct task *task)
 }
 
 bool
-stopping_begin(struct worker_thread *worker, struct task *task)
+stopping_begin(struct target *target, struct state *state, struct task *task)
 {
-    struct target *target = worker->target;
     watch_enter(&task->place, &target->watched);
     if (fstate_is_done(&task->state)) {
         return false;
@@ -158,7 +164,7 @@ stopping_begin(struct worker_thread *worker, struct task *task)
             return false;
         }
     }
-    target_open(target, worker->entered->state, number_of(task));
+    target_open(target, state, number_of(task));
     return true;
 }
 
@@ -177,14 +183,32 @@ stopping_ask(struct task *task)
 static bool
 works_for(struct watched *watched, const void *crew)
 {
-    const struct worker_thread *worker = target_of(watched)->worker;
-    return worker->crew == crew;
+    return target_of(watched)->crew == crew;
 }
 
 void
 stopping_ask_crew(struct crew *crew)
 {
     watch_ask_all(&watch, works_for, crew);
+}
+
+struct question {
+    bool (*meant)(struct target *target, const void *argument);
+    const void *argument;
+};
+
+static bool
+is_meant(struct watched *watched, const void *argument)
+{
+    const struct question *question = argument;
+    return question->meant(target_of(watched), question->argument);
+}
+
+void
+stopping_ask_if(bool (*meant)(struct target *target, const void *argument), const void *argument)
+{
+    struct question question = {meant, argument};
+    watch_ask_all(&watch, is_meant, &question);
 }
 
 struct visit {

@@ -20,9 +20,12 @@ int stopping_init(void);
 void stopping_add(struct worker_thread *worker);
 void stopping_remove(struct target *target);
 
-/* The worker, attached to the interpreter that it has entered, begins a task there. False: do not run it; with an
+/* A target for those who lease an interpreter of the crew's comes; it goes with the interpreter. */
+void stopping_add_guest(struct target *target, struct crew *crew);
+
+/* Attached to the interpreter of `state`: the task begins there, at that target. False: do not run it; with an
  * exception: it has a limit that nobody could see to; or else it was cancelled. */
-bool stopping_begin(struct worker_thread *worker, struct task *task);
+bool stopping_begin(struct target *target, struct state *state, struct task *task);
 /* Nobody can stop the task any more. Before it can be ended by anybody but the worker, and before the worker goes on to
  * another one. Whether its time was over, when this is the first call for it. */
 bool stopping_settle(struct task *task);
@@ -34,6 +37,9 @@ void stopping_pass(void);
 void stopping_ask(struct task *task);
 /* Whatever runs in the crew's interpreters shall stop. */
 void stopping_ask_crew(struct crew *crew);
+/* Whatever runs at the targets that are `meant` shall stop, now and from now on; under the watch's lock. */
+void stopping_ask_if(bool (*meant)(struct target *target, const void *argument),
+                     const void *argument);
 
 /* Calls `visit` for the target of every worker of the process, under the watch's lock: while that is held, no
  * worker that was set aside comes back from its task any further than to where it waits for the lock. */

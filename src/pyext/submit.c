@@ -498,6 +498,23 @@ submit_make(struct state *state, struct crew *crew, PyObject *function, PyObject
     return make_task(state, crew, function, values, count, keywords, NULL);
 }
 
+struct task *
+submit_make_direct(struct state *state, struct crew *crew, PyObject *tag, PyObject *const *values,
+                   size_t count, PyObject *keywords)
+{
+    if (submit_check_open(state, crew) < 0) {
+        return NULL;
+    }
+    struct flat_call call = {
+        .target = tag, .values = values, .count = count, .keywords = keywords};
+    struct task *task = NULL;
+    if (take_context(state, crew, (TagObject *)tag, &call, NULL) == 0) {
+        task = make_tagged(state, crew, (TagObject *)tag, &call, NULL);
+    }
+    flat_free(&call);
+    return task;
+}
+
 PyObject *
 submit(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
        size_t count, PyObject *keywords, struct turn *turn)

@@ -19,6 +19,9 @@ PyObject *submit(struct state *state, struct crew *crew, PyObject *function,
  * NULL with an exception when the crew does not accept the call. */
 struct task *submit_make(struct state *state, struct crew *crew, PyObject *function,
                          PyObject *const *values, size_t count, PyObject *keywords);
+/* The same for a direct call of a tag, which takes no `context=` out of the keywords. */
+struct task *submit_make_direct(struct state *state, struct crew *crew, PyObject *tag,
+                                PyObject *const *values, size_t count, PyObject *keywords);
 /* Whether a call of it would be a tagged task. */
 bool submit_is_tagged(struct state *state, PyObject *function);
 

@@ -1,5 +1,7 @@
 #include "tag.h"
 
+#include "leased.h"
+
 #include <stddef.h>
 #include <string.h>
 
@@ -7,6 +9,18 @@ static PyObject *
 tag_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *keywords)
 {
     return PyObject_Vectorcall(((TagObject *)self)->marked, args, nargsf, keywords);
+}
+
+/* The same of a tag that is to be leased an interpreter wherever it is called. */
+static PyObject *
+tag_call_everywhere(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *keywords)
+{
+    struct state *state = state_of_type(Py_TYPE(self));
+    if (state == NULL) {
+        return NULL;
+    }
+    return state->is_main ? leased_call(state, (TagObject *)self, args, nargsf, keywords)
+                          : tag_call(self, args, nargsf, keywords);
 }
 
 /* Steals `marked`, and what `options` holds. */
@@ -19,7 +33,7 @@ tag_of(PyTypeObject *type, PyObject *marked, struct tag_options *options)
         tag_options_clear(options);
         return NULL;
     }
-    self->vectorcall = tag_call;
+    self->vectorcall = options->everywhere ? tag_call_everywhere : tag_call;
     self->marked = marked;
     self->options = *options;
     return (PyObject *)self;
@@ -349,7 +363,7 @@ static PyMemberDef tag_members[] = {
 
 PyDoc_STRVAR(
     tag_doc,
-    "interpreter(fn=None, *, context_vars=(), timeout=None, interruptible=True)\n"
+    "interpreter(fn=None, *, context_vars=(), timeout=None, interruptible=True, everywhere=False)\n"
     "--\n"
     "\n"
     "Mark a callable to run in an isolated interpreter of an InterpreterThreadPoolExecutor.\n"
@@ -379,6 +393,10 @@ PyDoc_STRVAR(
     "        the executor. Default: no limit.\n"
     "    interruptible: Whether a running call can be cancelled; then `Interrupted` is raised in "
     "it.\n"
+    "    everywhere: Whether a direct call runs in an interpreter, too: in the calling thread, which\n"
+    "        leases an interpreter for it and waits its turn if none is free. Not in the thread of a\n"
+    "        running event loop, where it raises RuntimeError. Default: a direct call is an ordinary\n"
+    "        one.\n"
     "\n"
     "Raises:\n"
     "    TypeError: fn cannot be called, there is no such option, or context_vars is no iterable "

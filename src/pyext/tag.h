@@ -1,6 +1,6 @@
 /* tag: interpreter(f), which marks a callable to run in an interpreter of its own.
  *
- * Called directly, a tag is an ordinary call of what it marks. An executor recognises it by type.
+ * Called directly, a tag is an ordinary call of what it marks, unless it is one for everywhere (leased). An executor recognises it by type.
  */
 #ifndef AIOINTERP_TAG_H
 #define AIOINTERP_TAG_H

@@ -53,6 +53,16 @@ check_interruptible(struct state *Py_UNUSED(state), PyObject *value)
     return Py_NewRef(interruptible ? Py_None : Py_False);
 }
 
+static PyObject *
+check_everywhere(struct state *Py_UNUSED(state), PyObject *value)
+{
+    int everywhere = PyObject_IsTrue(value);
+    if (everywhere < 0) {
+        return NULL;
+    }
+    return Py_NewRef(everywhere ? Py_True : Py_None);
+}
+
 static const struct option {
     const char *name;
     check_option check;
@@ -60,6 +70,7 @@ static const struct option {
     {"context_vars", check_context_vars},
     {"timeout", check_timeout},
     {"interruptible", check_interruptible},
+    {"everywhere", check_everywhere},
 };
 
 /* For those who act on the options. -1 with an exception: they do not go together. */
@@ -68,6 +79,7 @@ unpack(struct tag_options *options)
 {
     options->context_vars = PyDict_GetItemString(options->given, "context_vars");
     options->uninterruptible = PyDict_GetItemString(options->given, "interruptible") != NULL;
+    options->everywhere = PyDict_GetItemString(options->given, "everywhere") != NULL;
     PyObject *timeout = PyDict_GetItemString(options->given, "timeout");
     double nanoseconds = timeout == NULL ? 0 : PyFloat_AS_DOUBLE(timeout) * 1e9;
     options->limit = nanoseconds > 0 && nanoseconds < 1 ? 1 : (int64_t)nanoseconds;

@@ -22,6 +22,7 @@ struct tag_options {
     PyObject *context_vars; /* tuple of ContextVar; NULL: none */
     int64_t limit;          /* ns that the call may run; 0: for ever */
     bool uninterruptible;   /* once it runs, it is not to be stopped */
+    bool everywhere;        /* a direct call leases an interpreter (leased) */
 };
 
 /* Options that say what `inherited` says (NULL: nothing), but for what `keywords` (a dict, or NULL) say

@@ -16,10 +16,23 @@ target_new(void)
 }
 
 void
-target_own(struct target *target, void *worker)
+target_own(struct target *target, struct crew *crew, void *worker)
 {
+    target->crew = crew;
     target->worker = worker;
-    target->thread = PyThread_get_thread_ident();
+    target_use(target);
+}
+
+void
+target_use(struct target *target)
+{
+    atomic_store_explicit(&target->thread, PyThread_get_thread_ident(), memory_order_relaxed);
+}
+
+static unsigned long
+thread_of(const struct target *target)
+{
+    return atomic_load_explicit(&target->thread, memory_order_relaxed);
 }
 
 void
@@ -53,7 +66,7 @@ target_close(struct target *target)
     atomic_store_explicit(&target->inside, NULL, memory_order_relaxed);
     if (target->sent) {
         target->sent = false;
-        PyThreadState_SetAsyncExc(target->thread, NULL);
+        PyThreadState_SetAsyncExc(thread_of(target), NULL);
     }
     return atomic_exchange_explicit(&target->phase, TARGET_OUTSIDE, memory_order_acq_rel) ==
            TARGET_ASIDE;
@@ -130,9 +143,9 @@ is_sound_place(void)
 static int
 interrupt(struct target *target)
 {
-    if (PyThread_get_thread_ident() != target->thread) {
+    if (PyThread_get_thread_ident() != thread_of(target)) {
         target->sent = target->raised = target->unsound = true;
-        PyThreadState_SetAsyncExc(target->thread, target->exception);
+        PyThreadState_SetAsyncExc(thread_of(target), target->exception);
         return 0;
     }
     if (is_cleaning_up(target)) {

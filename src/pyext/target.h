@@ -1,6 +1,6 @@
 /* target: what may be interrupted of what a worker does, at this moment.
  *
- * A worker opens its target when it begins a task in an interpreter, with the task's number, and closes it when
+ * A worker, or who leases an interpreter (leased), opens its target when it begins a task in an interpreter, with the task's number, and closes it when
  * the function has returned. Somebody who wants that task to stop knocks, on any thread and without a GIL; what
  * he left is done in the interpreter, between two bytecodes of whatever runs there, and only if that is the task
  * he meant: `aiointerpreters.Interrupted` is raised in the task. So no other task can be hit, neither the one before nor
@@ -17,13 +17,16 @@
 
 #include <stdatomic.h>
 
+struct crew;
 struct interp;
 
 struct target {
     struct watched watched;  /* core/watch */
     atomic_uint refs;        /* the worker's, a knock's that is on its way, a guard's */
-    void *worker;            /* constant once owned; not to be used by what may outlive it */
-    unsigned long thread;    /* constant once owned: ident of the worker's thread */
+    struct crew *crew;       /* constant once owned; not to be used by what may outlive it, as what follows */
+    void *worker;            /* constant once owned; NULL: it is for those who lease an interpreter, one at a time */
+    atomic_ulong thread;     /* ident of the worker's thread, or of who leases: then written attached to the
+                                interpreter, before it is opened (relaxed) */
     atomic_bool knocking;    /* a knock is on its way; relaxed, it only saves others */
     _Atomic uint64_t wanted; /* what the last knock was for; stored before the call is queued */
     /* Where the task is; NULL: there is none that may be interrupted. Written attached to that interpreter: so whoever
@@ -47,8 +50,11 @@ struct target {
 
 /* Whoever is about to start a worker makes it, as long as not having one can still be told. NULL: out of memory. */
 struct target *target_new(void);
-/* In the worker's thread, before anybody else can find it. */
-void target_own(struct target *target, void *worker);
+/* In the worker's thread, before anybody else can find it; or of those who lease an interpreter, and no worker's
+ * (NULL). */
+void target_own(struct target *target, struct crew *crew, void *worker);
+/* Attached to the interpreter, by who leases it: it is his until it is closed. */
+void target_use(struct target *target);
 /* One more reference. */
 void target_hold(struct target *target);
 /* Gives a reference back. Any thread. */

@@ -8,6 +8,7 @@
 #include "worker.h"
 
 #include "../core/aside.h"
+#include "../core/lease.h"
 #include "../core/roster.h"
 #include "broadcast.h"
 #include "execute.h"
@@ -301,7 +302,7 @@ publish_and_renew(struct worker_thread *worker, struct task *task)
 static struct job *
 run_stoppable(struct worker_thread *worker, struct task *task)
 {
-    if (!stopping_begin(worker, task)) {
+    if (!stopping_begin(worker->target, worker->entered->state, task)) {
         bool failed = PyErr_Occurred() != NULL;
         if (failed) {
             execute_failed(worker->entered, task);
@@ -384,6 +385,20 @@ run_visit(struct worker_thread *worker)
     return worker_take(worker);
 }
 
+/* Whoever waits longest for a lease gets what was made, or what went wrong. */
+static struct job *
+run_filling(struct worker_thread *worker)
+{
+    if (renewal_make(worker, true) < 0) {
+        PyObject *error = PyErr_GetRaisedException();
+        if (!lease_fail_oldest(&worker->crew->pool, error)) {
+            Py_DECREF(error);
+        }
+    }
+    worker_go_nowhere(worker); /* so that it can be entered as soon as it is there to be had */
+    return worker_is_forked(worker) ? NULL : worker_take(worker);
+}
+
 static struct job *
 run(struct worker_thread *worker, struct job *job)
 {
@@ -392,6 +407,9 @@ run(struct worker_thread *worker, struct job *job)
     }
     if (job->is_ending) {
         return renewal_end_idle(worker);
+    }
+    if (job->is_filling) {
+        return run_filling(worker);
     }
     struct task *task = LIST_ENTRY(job, struct task, job);
     if (job->wants > 0) {

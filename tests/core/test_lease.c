@@ -269,7 +269,7 @@ without_a_worker_none_waits(void)
 }
 
 static void
-a_closed_pool_has_none(void)
+a_closed_pool_serves_those_that_wait(void)
 {
     struct pool pool;
     struct worker worker;
@@ -278,11 +278,29 @@ a_closed_pool_has_none(void)
     lease_first(&pool, &worker, &first);
     CHECK_EQ(lease_begin(&pool, &second), 0);
     pool_close(&pool);
-    CHECK_EQ(lease_state(&first), LEASE_GRANTED); /* keeps it */
-    CHECK_EQ(lease_state(&second), LEASE_REFUSED);
     CHECK_EQ(lease_begin(&pool, &late), 0);
     CHECK_EQ(lease_state(&late), LEASE_REFUSED);
     CHECK_EQ(lease_end(&pool, &late), 0);
+    CHECK_EQ(lease_state(&first), LEASE_GRANTED);
+    CHECK_EQ(lease_end(&pool, &first), 0);
+    CHECK_EQ(lease_state(&second), LEASE_GRANTED);
+    CHECK_EQ(lease_end(&pool, &second), 0);
+    unmake(&pool, &worker, 1);
+}
+
+static void
+all_that_wait_can_be_refused(void)
+{
+    struct pool pool;
+    struct worker worker;
+    struct lease first, second;
+    pool_make(&pool, 1, 1);
+    lease_first(&pool, &worker, &first);
+    CHECK_EQ(lease_begin(&pool, &second), 0);
+    leases_refuse(&pool);
+    CHECK_EQ(lease_state(&first), LEASE_GRANTED); /* keeps it */
+    CHECK_EQ(lease_state(&second), LEASE_REFUSED);
+    CHECK(second.error == NULL);
     CHECK_EQ(lease_end(&pool, &second), 0);
     CHECK_EQ(lease_end(&pool, &first), 0);
     unmake(&pool, &worker, 1);
@@ -342,7 +360,8 @@ the_child_of_a_fork_has_none(void)
         CHECK_EQ(pool_made(&pool), 0);
         lease_first(&pool, &other, &anew);
         CHECK_EQ(lease_end(&pool, &anew), 0);
-        unmake(&pool, &other, 1);
+        depart(&pool, &other);
+        CHECK_EQ(pool_made(&pool), 0);
         exit(0);
     }
     CHECK_EQ(lease_end(&pool, &first), 0);
@@ -569,6 +588,9 @@ a_pool_is_closed_under_them(void)
         }
         gate_await(&crowd.served);
         pool_close(&crowd.pool);
+        if (round % 2 == 0) {
+            leases_refuse(&crowd.pool);
+        }
         for (int i = 0; i < 6; i++) {
             os_thread_join(&threads[i]);
         }
@@ -593,7 +615,8 @@ main(void)
     RUN(a_job_that_is_given_back_keeps_its_place);
     RUN(what_cannot_be_made_is_told_to_who_waits_longest);
     RUN(without_a_worker_none_waits);
-    RUN(a_closed_pool_has_none);
+    RUN(a_closed_pool_serves_those_that_wait);
+    RUN(all_that_wait_can_be_refused);
     RUN(a_condemned_resource_is_ended_by_its_home);
     RUN(a_lease_counts_as_a_visit);
     RUN(the_child_of_a_fork_has_none);
