@@ -1,5 +1,6 @@
 #include "executor.h"
 
+#include "../core/lease.h"
 #include "crew.h"
 #include "limit.h"
 #include "map.h"
@@ -242,12 +243,13 @@ executor_run_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     return use_turn(self, args, nargs, keywords, true);
 }
 
-/* How many wait for room, in whatever way. */
+/* How many wait for room, in whatever way, or to lease an interpreter. */
 static PyObject *
 executor_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct crew *crew = executor_crew(self);
-    return crew == NULL ? NULL : PyLong_FromSize_t(turns_waiting(&crew->pool));
+    return crew == NULL ? NULL : PyLong_FromSize_t(turns_waiting(&crew->pool) +
+                                                    leases_waiting(&crew->pool));
 }
 
 static PyObject *
