@@ -1,4 +1,4 @@
-"""The executor whose interpreters are leased by direct calls of `interpreter(f, everywhere=True)`."""
+"""The executor whose interpreters direct calls lease (`interpreter(f, everywhere=True)`)."""
 
 from __future__ import annotations
 

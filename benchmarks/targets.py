@@ -106,6 +106,12 @@ def round_trips(run: Run) -> Iterator[Target]:
         yield Target(what, "× threads", 1, ratio, at_least=False, strictly=True)
 
 
+def leases(run: Run) -> Iterator[Target]:
+    more = run.median("lease", "p50", "tagged")
+    what = "a direct call on a lease: tagged"
+    yield Target(what, "µs more than the function", 6, more, at_least=False)
+
+
 def efficiency(run: Run) -> Iterator[Target]:
     for figure, length, bound in (
         ("10ms", "10 ms", 0.98),
@@ -196,7 +202,8 @@ def growth(run: Run) -> Iterator[Target]:
 def targets(everything: Results) -> list[Target]:
     """All of them, for one run."""
     run = Run(everything)
-    parts = rates, round_trips, efficiency, workers, lag, data, repeats, web, echo, growth
+    waits = rates, round_trips, leases, efficiency, workers, lag
+    parts = *waits, data, repeats, web, echo, growth
     return [target for part in parts for target in part(run)]
 
 

@@ -25,6 +25,7 @@ ALL = (
     "to_thread",
     "run",
     "amap",
+    "lease",
     "first_task",
     "worker_memory",
     "pending_memory",

@@ -53,7 +53,8 @@ set_locked(struct lease *lease, lease_progress progress)
     atomic_store_explicit(&lease->progress, progress, memory_order_release);
     if (lease->may_be_parked) {
         lease->may_be_parked = false;
-        os_word_wake_all(&lease->progress); /* under the lock, which lease_end() takes before the lease goes */
+        os_word_wake_all(
+            &lease->progress); /* under the lock, which lease_end() takes before the lease goes */
     }
 }
 

@@ -35,13 +35,13 @@ typedef enum {
 
 /* Stays where it is from lease_begin() to lease_end(). */
 struct lease {
-    struct list node;     /* in the pool's leases while it waits; pool lock */
-    uint64_t number;      /* order of arrival, among jobs; constant */
-    struct slot *slot;    /* written under the pool's lock as it is granted; then the caller's */
-    void *error;          /* of lease_fail_oldest(), or NULL; the same as it is refused */
-    bool may_be_parked;   /* whoever tells has to wake; pool lock */
-    atomic_uint progress; /* lease_progress: written under the pool's lock (release), parked on by lease_await()
-                             (acquire) */
+    struct list node;   /* in the pool's leases while it waits; pool lock */
+    uint64_t number;    /* order of arrival, among jobs; constant */
+    struct slot *slot;  /* written under the pool's lock as it is granted; then the caller's */
+    void *error;        /* of lease_fail_oldest(), or NULL; the same as it is refused */
+    bool may_be_parked; /* whoever tells has to wake; pool lock */
+    /* lease_progress: written under the pool's lock (release), parked on by lease_await() (acquire). */
+    atomic_uint progress;
 };
 
 /* Takes a slot, or queues up, or is refused. Returns how many workers should be started, as for POOL_START_WORKER. */

@@ -120,7 +120,8 @@ enum { STACK_SIZE = 16 * 1024, KEPT_STACKS = 32 };
 static struct {
     PyObjectArenaAllocator below; /* constant once installed */
     bool installed;               /* the main GIL */
-    _Atomic(void *) kept[KEPT_STACKS]; /* taken and given by exchange: without a lock, so that a fork may come */
+    _Atomic(void *) kept
+        [KEPT_STACKS]; /* taken and given by exchange: without a lock, so that a fork may come */
 } stacks;
 
 /* The context is not looked at: somebody may still be calling what was there before. */

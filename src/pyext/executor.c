@@ -248,8 +248,9 @@ static PyObject *
 executor_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct crew *crew = executor_crew(self);
-    return crew == NULL ? NULL : PyLong_FromSize_t(turns_waiting(&crew->pool) +
-                                                    leases_waiting(&crew->pool));
+    return crew == NULL
+               ? NULL
+               : PyLong_FromSize_t(turns_waiting(&crew->pool) + leases_waiting(&crew->pool));
 }
 
 static PyObject *

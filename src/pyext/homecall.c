@@ -8,8 +8,9 @@
 /* Of the calling thread; both NULL when it is no worker and leases nothing. */
 static _Thread_local struct {
     PyThreadState *main; /* its state in the main interpreter; detached while it is elsewhere */
-    char *name;          /* of the threading.Thread, UTF-8; owned; NULL while somebody who leases has not asked */
-    bool leases;         /* and is no worker */
+    /* Of the threading.Thread, UTF-8; owned. NULL while who leases has not been asked. */
+    char *name;
+    bool leases; /* and is no worker */
 } this_thread;
 
 /* Attached to the main interpreter. */

@@ -39,8 +39,8 @@ static int
 is_in_asyncio(struct state *state)
 {
     if (state->running_loop == NULL) {
-        state->running_loop = function_if_loaded(&state->loop_modules[0], "asyncio.events",
-                                                 "_get_running_loop");
+        state->running_loop =
+            function_if_loaded(&state->loop_modules[0], "asyncio.events", "_get_running_loop");
     }
     if (state->running_loop == NULL) {
         return PyErr_Occurred() ? -1 : 0;
@@ -176,7 +176,8 @@ execute_stoppable(struct crew *crew, struct interp *interp, struct task *task)
     execute_task(interp, task, target);
     bool sound = !target->unsound;
     if (task->outcome == OUTCOME_STOPPED || task->limit > 0) {
-        task->expired = stopping_settle(task) ? EXPIRED : NOT_EXPIRED; /* before somebody else is there */
+        task->expired =
+            stopping_settle(task) ? EXPIRED : NOT_EXPIRED; /* before somebody else is there */
     }
     return sound;
 }
@@ -300,7 +301,13 @@ PyObject *
 leased_call(struct state *state, TagObject *tag, PyObject *const *args, size_t nargsf,
             PyObject *keywords)
 {
-    struct crew *crew = check_no_loop(state, tag) < 0 ? NULL : find_crew(state);
+    if (check_no_loop(state, tag) < 0) {
+        return NULL;
+    }
+    if (registry_is_exiting()) {
+        return PyObject_Vectorcall(tag->marked, args, nargsf, keywords);
+    }
+    struct crew *crew = find_crew(state);
     if (crew == NULL) {
         return NULL;
     }
@@ -308,10 +315,9 @@ leased_call(struct state *state, TagObject *tag, PyObject *const *args, size_t n
     PyObject *value = NULL;
     crew_hold(crew); /* others may have another one made meanwhile */
     if (may_lease(crew)) {
-        struct task *task =
-            submit_make_direct(state, crew, (PyObject *)tag, args,
-                               (size_t)PyVectorcall_NARGS(nargsf), keywords);
-        done = task == NULL                 ? -1
+        struct task *task = submit_make_direct(state, crew, (PyObject *)tag, args,
+                                               (size_t)PyVectorcall_NARGS(nargsf), keywords);
+        done = task == NULL                   ? -1
                : fstate_is_done(&task->state) ? 1 /* it cannot be sent */
                : compat_is_main_thread()      ? call_by_worker(state, crew, task)
                                               : call_on_lease(crew, task);
@@ -331,14 +337,26 @@ struct threads {
     size_t count;
 };
 
-/* Inside, it is who has entered that has the target, and nobody else comes before he has left. */
+/* Then it is who has entered that has the target, and nobody else comes before he has left. */
+static bool
+is_leased(const struct target *target)
+{
+    return target->worker == NULL &&
+           atomic_load_explicit(&target->phase, memory_order_acquire) == TARGET_INSIDE;
+}
+
+static void
+note_leased(struct target *target, void *any)
+{
+    *(bool *)any = *(bool *)any || is_leased(target);
+}
+
 static bool
 is_in_one_of(struct target *target, const void *argument)
 {
     const struct threads *threads = argument;
     bool found = false;
-    if (target->worker == NULL &&
-        atomic_load_explicit(&target->phase, memory_order_acquire) == TARGET_INSIDE) {
+    if (is_leased(target)) {
         unsigned long ident = atomic_load_explicit(&target->thread, memory_order_relaxed);
         for (size_t i = 0; i < threads->count; i++) {
             found = found || threads->idents[i] == ident;
@@ -353,6 +371,9 @@ find_daemons(void)
 {
     struct threads threads = {NULL, 0};
     PyObject *list = state_call("_exit", "daemons", NULL, 0);
+    if (list == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_SetInterrupt(); /* whoever waits looks for signals, and should find it */
+    }
     Py_ssize_t count = list == NULL || !PyList_Check(list) ? 0 : PyList_GET_SIZE(list);
     threads.idents = PyMem_Calloc((size_t)count + 1, sizeof(*threads.idents));
     for (Py_ssize_t i = 0; threads.idents != NULL && i < count; i++) {
@@ -366,7 +387,11 @@ find_daemons(void)
 void
 leased_stop_daemons(struct crew *crew)
 {
+    bool any = false;
     if (crew->state->lease_crew == crew) {
+        stopping_each(note_leased, &any);
+    }
+    if (any) {
         struct threads daemons = find_daemons();
         stopping_ask_if(is_in_one_of, &daemons);
         PyMem_Free(daemons.idents);

@@ -61,8 +61,8 @@ struct state {
     PyObject *aio_cancelled_error; /* asyncio.CancelledError; NULL until used, as what follows */
     PyObject *aio_invalid_state_error;
     /* of leased: made with the first call of a tag for everywhere */
-    PyObject *lease_executor; /* whose interpreters are leased, or NULL */
-    struct crew *lease_crew;  /* its crew; borrowed */
+    PyObject *lease_executor;  /* whose interpreters are leased, or NULL */
+    struct crew *lease_crew;   /* its crew; borrowed */
     PyObject *loop_modules[2]; /* str: whose event loops there may be */
     PyObject *in_trio_run;     /* trio.lowlevel.in_trio_run; NULL until used */
 

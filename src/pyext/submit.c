@@ -505,8 +505,7 @@ submit_make_direct(struct state *state, struct crew *crew, PyObject *tag, PyObje
     if (submit_check_open(state, crew) < 0) {
         return NULL;
     }
-    struct flat_call call = {
-        .target = tag, .values = values, .count = count, .keywords = keywords};
+    struct flat_call call = {.target = tag, .values = values, .count = count, .keywords = keywords};
     struct task *task = NULL;
     if (take_context(state, crew, (TagObject *)tag, &call, NULL) == 0) {
         task = make_tagged(state, crew, (TagObject *)tag, &call, NULL);

@@ -21,12 +21,15 @@ struct crew;
 struct interp;
 
 struct target {
-    struct watched watched;  /* core/watch */
-    atomic_uint refs;        /* the worker's, a knock's that is on its way, a guard's */
-    struct crew *crew;       /* constant once owned; not to be used by what may outlive it, as what follows */
-    void *worker;            /* constant once owned; NULL: it is for those who lease an interpreter, one at a time */
-    atomic_ulong thread;     /* ident of the worker's thread, or of who leases: then written attached to the
-                                interpreter, before it is opened (relaxed) */
+    struct watched watched; /* core/watch */
+    atomic_uint refs;       /* the worker's, a knock's that is on its way, a guard's */
+    /* Constant once owned; not to be used by what may outlive them. No worker: it is for those who lease an
+     * interpreter, one at a time. */
+    struct crew *crew;
+    void *worker;
+    /* Ident of the worker's thread, or of who leases; then written attached to the interpreter, before it is opened
+     * (relaxed). */
+    atomic_ulong thread;
     atomic_bool knocking;    /* a knock is on its way; relaxed, it only saves others */
     _Atomic uint64_t wanted; /* what the last knock was for; stored before the call is queued */
     /* Where the task is; NULL: there is none that may be interrupted. Written attached to that interpreter: so whoever

@@ -129,10 +129,9 @@ each_is_served_in_its_turn(void)
         CHECK_EQ(lease_end(&pool, holder), 0);
         holder = &leases[i];
         for (int other = 0; other < WAITING; other++) {
-            CHECK(other == 2 ||
-                  lease_state(&leases[other]) == (other < i    ? LEASE_OVER
-                                                  : other == i ? LEASE_GRANTED
-                                                               : LEASE_WAITING));
+            CHECK(other == 2 || lease_state(&leases[other]) == (other < i    ? LEASE_OVER
+                                                                : other == i ? LEASE_GRANTED
+                                                                             : LEASE_WAITING));
         }
         if (i == 3) { /* nobody comes between */
             CHECK_EQ(lease_begin(&pool, &late), 0);

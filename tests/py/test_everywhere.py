@@ -370,7 +370,11 @@ def test_options_of_the_tag():
     assert again == interpreter(jobs.add, everywhere=True, timeout=2)
 
 
-@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def through_pickle(tag):
+    return pickle.loads(pickle.dumps(tag))
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, through_pickle])
 def test_copies(call, again):
     tag = again(everywhere(jobs.interpreter_id))
     assert tag == everywhere(jobs.interpreter_id)
@@ -410,7 +414,7 @@ def test_exceptions(call):
 
 
 def raised_here(text):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=text) as caught:
         everywhere_jobs.raise_error(text)
     return caught.value
 

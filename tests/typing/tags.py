@@ -83,6 +83,20 @@ decorated("1")  # type: ignore[arg-type]
 interpreter(context_vars=[1])  # type: ignore[list-item]
 
 
+everywhere = interpreter(parse, everywhere=True)
+assert_type(everywhere("a", strict=True), list[str])
+everywhere(1)  # type: ignore[arg-type]
+interpreter(parse, everywhere="yes")  # type: ignore[call-overload]
+
+
+@interpreter(everywhere=True, timeout=1.5)
+def decorated_everywhere(first: int) -> float:
+    return first / 2
+
+
+assert_type(decorated_everywhere(1), float)
+
+
 # On methods.
 class Parser:
     @interpreter(context_vars=[request_id])
