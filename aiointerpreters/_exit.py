@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 
 __all__ = ("can_leave_out", "daemons", "leave_out")
 
@@ -39,7 +40,10 @@ def leave_out(abandoned: list[threading.Thread]) -> None:
                 and thread is not threading.current_thread()
             ]:
                 for thread in others:
-                    thread.join()
+                    try:
+                        thread.join()
+                    except RuntimeError:  # it is just being started
+                        time.sleep(0.001)
         except BaseException:
             sys.excepthook(*sys.exc_info())
 

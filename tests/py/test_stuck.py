@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from harness import HERE, environment
+from harness import HERE, assert_ok, environment, run_script
 
 pytestmark = pytest.mark.skipif(
     hasattr(sys, "gettotalrefcount"), reason="a debug build waits for them"
@@ -79,3 +79,37 @@ def test_one_that_comes_back_at_that_moment():
     for n in range(30):
         status, stderr, _ = end("exit", "sleep", 0.04 + 0.004 * n)
         assert (status, stderr) == (3, "")
+
+
+def test_threads_that_are_just_being_started(tmp_path):
+    """At the end, what is said to be waited for may be there and not have begun."""
+    script = """
+    import threading
+    from aiointerpreters import _exit
+
+    class Late(threading.Thread):
+        def join(self, timeout=None):
+            try:
+                super().join(timeout)
+            except RuntimeError:
+                seen.set()
+                raise
+
+    def start_late(*args, **kwargs):
+        begun.set()
+        seen.wait()
+        return start(*args, **kwargs)
+
+    seen, begun = threading.Event(), threading.Event()
+    late = Late(target=print, args=("it has run",))
+    start = threading._start_joinable_thread
+
+    def start_it():
+        threading._start_joinable_thread = start_late
+        late.start()
+
+    threading.Thread(target=start_it, daemon=True).start()
+    begun.wait()
+    _exit.leave_out([])
+    """
+    assert_ok(run_script(tmp_path, script), "it has run")
