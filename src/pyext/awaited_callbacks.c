@@ -118,32 +118,42 @@ awaited_add_done_callback(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return result < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+/* Puts back what was taken out. -1 with an exception. */
+static int
+add_again(CallObject *self, PyObject *pairs)
+{
+    int result = 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pairs) && result == 0; i++) {
+        PyObject *pair = PyList_GET_ITEM(pairs, i);
+        result = add_callback(self, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+    }
+    return result;
+}
+
 PyObject *
 awaited_remove_done_callback(PyObject *op, PyObject *callback)
 {
     CallObject *self = (CallObject *)op;
-    PyObject *kept = PyList_New(0), *found, *context;
+    PyObject *kept = PyList_New(0), *error = NULL, *found, *context;
     Py_ssize_t removed = 0;
     while (kept != NULL && pop_callback(self, &found, &context)) {
-        int same = PyObject_RichCompareBool(found, callback, Py_EQ);
-        PyObject *pair = same == 0 ? PyTuple_Pack(2, found, context) : NULL;
+        int same = error == NULL ? PyObject_RichCompareBool(found, callback, Py_EQ) : 0;
+        if (same < 0) {
+            error = PyErr_GetRaisedException(); /* the others stay, as this one does */
+        }
+        PyObject *pair = same > 0 ? NULL : PyTuple_Pack(2, found, context);
         removed += same > 0;
-        if (same < 0 || (same == 0 && (pair == NULL || PyList_Append(kept, pair) < 0))) {
+        if (same <= 0 && (pair == NULL || PyList_Append(kept, pair) < 0)) {
             Py_CLEAR(kept);
         }
         Py_XDECREF(pair);
         Py_DECREF(found);
         Py_DECREF(context);
     }
-    for (Py_ssize_t i = 0; kept != NULL && i < PyList_GET_SIZE(kept); i++) {
-        PyObject *pair = PyList_GET_ITEM(kept, i);
-        if (add_callback(self, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1)) < 0) {
-            Py_CLEAR(kept);
-        }
+    if (kept != NULL && add_again(self, kept) == 0 && error != NULL) {
+        PyErr_SetRaisedException(Py_NewRef(error));
     }
-    if (kept == NULL) {
-        return NULL;
-    }
-    Py_DECREF(kept);
-    return PyLong_FromSsize_t(removed);
+    Py_XDECREF(kept);
+    Py_XDECREF(error);
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(removed);
 }

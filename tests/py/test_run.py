@@ -458,13 +458,20 @@ def test_callbacks_that_compare_badly(factory, executor, gate):
 
     async def main():
         call = executor.run(jobs.pass_gate, *gate.args)
+        before = asyncio.create_task(awaiting(call))
+        await asyncio.sleep(0)
         call.add_done_callback(Odd())
+        after = asyncio.create_task(awaiting(call))
+        await asyncio.sleep(0)
         with pytest.raises(KeyError):
             call.remove_done_callback(print)
         gate.open()
-        await call
+        return await before, await after
 
-    assert run(factory, main) == (None, [])
+    async def awaiting(call):
+        return await call
+
+    assert run(factory, main) == ((0, 0), [])
 
 
 @pytest.mark.parametrize(
