@@ -258,8 +258,12 @@ watch_settle(struct watch *watch, watch_place *place)
     if (watched->number != WATCH_ANY) {
         clear_locked(watched);
     }
-    else if (watched->grace != OS_FOREVER) {
-        watched->aside_at = os_now_ns() + watched->grace; /* of whatever comes next */
+    else {
+        watched->expired = false; /* that job had */
+        watched->job = NULL;
+        if (watched->grace != OS_FOREVER) {
+            watched->aside_at = os_now_ns() + watched->grace; /* of whatever comes next */
+        }
     }
     os_mutex_unlock(&watch->lock);
     return expired;

@@ -133,6 +133,32 @@ its_time_is_over(void)
     end(&watch, &place);
 }
 
+static bool
+any(struct watched *watched, const void *argument)
+{
+    return watched != NULL && argument == NULL;
+}
+
+/* When all are to stop, too, the time of one is not that of the next. */
+static void
+its_time_is_over_as_all_are_to_stop(void)
+{
+    struct watch watch;
+    struct place place;
+    watch_place at = NULL, next = NULL;
+    begin(&watch, &place, OS_FOREVER);
+    atomic_store(&place.running, 9);
+    watch_enter(&at, &place.watched);
+    CHECK_EQ(watch_limit(&watch, &place.watched, 9, &place, os_now_ns()), 0);
+    await_count(&place.knocks, 1);
+    CHECK_EQ(watch_ask_all(&watch, any, NULL), 0);
+    CHECK(watch_settle(&watch, &at));
+    watch_enter(&next, &place.watched);
+    CHECK(place.watched.job == NULL);
+    CHECK(!watch_settle(&watch, &next));
+    end(&watch, &place);
+}
+
 static void
 its_time_is_not_over(void)
 {
@@ -298,6 +324,7 @@ main(void)
     RUN(nobody_asks);
     RUN(it_is_knocked_at_until_it_is_settled);
     RUN(its_time_is_over);
+    RUN(its_time_is_over_as_all_are_to_stop);
     RUN(its_time_is_not_over);
     RUN(after_the_grace_it_is_set_aside_once);
     RUN(all_that_are_meant_are_knocked_at);
