@@ -208,7 +208,7 @@ class AsyncMap[R]:
         return self._next(calls)
 
     async def _end(self) -> R:
-        raise StopAsyncIteration  # by whoever awaits: anext(results, default) knows it only from there
+        raise StopAsyncIteration  # as it is awaited: only there anext(results, default) knows it
 
     async def _next(self, calls: _Calls) -> R:
         self._check_free()  # it may have been made before that one began
