@@ -109,10 +109,21 @@ loops_is_closed(const LoopObject *loop)
     return closed != 0;
 }
 
+/* The method that has the loop call something, whether this is its thread or another one. */
+static const char *
+how_to_call(const LoopObject *loop)
+{
+    PyObject *running = PyObject_CallNoArgs(loop->state->running_loop);
+    bool is_here = running == loop->event_loop;
+    Py_XDECREF(running);
+    PyErr_Clear();
+    return is_here ? "call_soon" : "call_soon_threadsafe";
+}
+
 int
 loops_call_soon(const LoopObject *loop, PyObject *callback, PyObject *argument, PyObject *context)
 {
-    PyObject *call_soon = PyObject_GetAttrString(loop->event_loop, "call_soon");
+    PyObject *call_soon = PyObject_GetAttrString(loop->event_loop, how_to_call(loop));
     PyObject *names = call_soon == NULL ? NULL : Py_BuildValue("(s)", "context");
     PyObject *values[] = {callback, argument, context};
     PyObject *handle = names == NULL ? NULL : PyObject_Vectorcall(call_soon, values, 2, names);

@@ -45,7 +45,7 @@ LoopObject *loops_running(struct state *state, const char *what);
 PyObject *loops_event_loop(const LoopObject *loop);
 /* Whether it is closed, or does not say so; with no exception. */
 bool loops_is_closed(const LoopObject *loop);
-/* loop.call_soon(callback, argument, context=context). -1 with an exception. */
+/* loop.call_soon(callback, argument, context=context), from any thread. -1 with an exception. */
 int loops_call_soon(const LoopObject *loop, PyObject *callback, PyObject *argument,
                     PyObject *context);
 /* loop.call_exception_handler() with the exception that is set, and `where`: what it is about. */

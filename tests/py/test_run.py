@@ -9,6 +9,7 @@ import gc
 import os
 import queue
 import signal
+import sys
 import threading
 import weakref
 from concurrent.futures.thread import BrokenThreadPool
@@ -578,6 +579,46 @@ def test_a_signal_as_the_loop_is_woken(pool, gate, method, error):
             assert loop.run_until_complete(finish(calls)) == [*range(200)]
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def await_in_a_loop_of_its_own(call):
+    async def main():
+        with contextlib.suppress(RuntimeError):  # it belongs to another loop
+            await call
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda call: call.cancel(),
+        lambda call: call.close(),
+        await_in_a_loop_of_its_own,
+    ],
+    ids=["cancel", "close", "await"],
+)
+def test_ended_in_another_thread(executor, gate, end, debug):
+    """The loop is asleep, and hears of it."""
+    loop_thread = threading.get_ident()
+
+    def is_asleep():
+        return sys._current_frames()[loop_thread].f_code.co_name == "select"
+
+    def end_in_thread(call):
+        wait_until(is_asleep, "the loop's sleep")
+        end(call)
+
+    async def main():
+        call = executor.run(jobs.pass_gate, *gate.args)
+        thread = threading.Thread(target=end_in_thread, args=(call,))
+        thread.start()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        thread.join(TIMEOUT)
+
+    assert run(asyncio.new_event_loop, main, debug=debug) == (None, [])
 
 
 # --- contexts ------------------------------------------------------------------------------------
