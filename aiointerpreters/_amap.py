@@ -61,7 +61,7 @@ class _Calls:
         try:
             call: Any = self._run(self._fn, item)
         except BaseException as error:
-            self.stop_feeding(error)
+            self.fail(error)
             return False
         if self._waits_for_room and not asyncio.isfuture(call):
             call = self._loop.create_task(call)  # it waits its turn
@@ -76,6 +76,12 @@ class _Calls:
         self.fed, self.error = True, error
         self.tell()
 
+    def fail(self, error: BaseException) -> None:
+        """Note what was raised, for later; but what ends programs goes on at once."""
+        self.stop_feeding(error)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise error
+
     def refill(self, items: Iterator[Any]) -> None:
         """Read as many items as there is room for."""
         for _ in range(self._limit - self.count()):
@@ -85,7 +91,7 @@ class _Calls:
                 self.stop_feeding(None)
                 return
             except BaseException as error:
-                self.stop_feeding(error)
+                self.fail(error)
                 return
             if not self.start(item):
                 return
@@ -101,9 +107,7 @@ class _Calls:
                     self._room = self._loop.create_future()
                     await self._room
         except BaseException as error:
-            self.stop_feeding(error)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
+            self.fail(error)
         else:
             self.stop_feeding(None)
 
@@ -200,7 +204,11 @@ class AsyncMap[R]:
             return self._end()
         calls = self._begun or self._begin()
         if self._feeder is None and not calls.fed and self._limit - calls.count() >= self._chunk:
-            calls.refill(self._items)
+            try:
+                calls.refill(self._items)
+            except BaseException:
+                self._close()
+                raise
         queue = calls.queue
         if queue and (first := queue[0]).done() and not first.cancelled():
             if first.exception() is None:
@@ -208,7 +216,7 @@ class AsyncMap[R]:
         return self._next(calls)
 
     async def _end(self) -> R:
-        raise StopAsyncIteration  # as it is awaited: only there anext(results, default) knows it
+        raise StopAsyncIteration  # to whoever awaits, for the sake of anext(results, default)
 
     async def _next(self, calls: _Calls) -> R:
         self._check_free()  # it may have been made before that one began

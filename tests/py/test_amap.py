@@ -205,6 +205,26 @@ def test_what_the_items_raise(factory, executor, ordered, kind):
     assert run(factory, main) == ([0, 1, 2, 3, 4], [])
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_programs_comes_at_once(factory, pool, gate, error):
+    """Also out of the items, whatever has not ended by then."""
+    executor = pool(2)
+
+    def items():
+        yield from range(2)
+        raise error
+
+    async def main():
+        results = executor.amap(lambda _: jobs.pass_gate(*gate.args), items())
+        with pytest.raises(error):
+            await anext(results)
+        end = await anext(results, "the end")
+        gate.open(2)
+        return end
+
+    assert run(factory, main) == ("the end", [])
+
+
 @kinds
 def test_shut_down_meanwhile(factory, pool, kind):
     executor = pool(2)
