@@ -245,13 +245,44 @@ def work_queue(run):
         release.set()
 
 
+def leased(run):
+    """The interpreters that direct calls lease, of an executor of their own."""
+    import everywhere_jobs
+
+    from aiointerpreters import _everywhere
+
+    def call():
+        for n in range(3):
+            with contextlib.suppress(Exception):
+                assert everywhere_jobs.add(n, 1) == n + 1
+        with contextlib.suppress(Exception):
+            everywhere_jobs.raise_error("no")
+        with contextlib.suppress(Exception):
+            everywhere_jobs.thread_name()
+
+    threads = [threading.Thread(target=call, daemon=True) for _ in range(3)]
+    for thread in threads:
+        with contextlib.suppress(RuntimeError, MemoryError):
+            thread.start()
+    call()
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(PATIENCE)
+    executor = _everywhere._HOMES.forget()
+    if executor is not None:
+        run.executors.append(executor)
+    return "a call never returns" if any(thread.is_alive() for thread in threads) else None
+
+
 WORKLOADS = {
     function.__name__: function
     for function in (plain, tagged, two_interpreters, guest, values, by_value, mapped, observed,
-                     loop, cancelled, initialized, prestarted, work_queue)
+                     loop, cancelled, initialized, prestarted, work_queue, leased)
 }  # fmt: skip
 # The loop is not part of "memory": asyncio itself loses a call that lacks memory (Handle._run).
-PERSISTENT = {"plain", "tagged", "two_interpreters", "values", "mapped", "prestarted", "loop"}
+PERSISTENT = {
+    "plain", "tagged", "two_interpreters", "values", "mapped", "prestarted", "loop", "leased"
+}  # fmt: skip
 
 
 # --- the child: one workload, again and again ----------------------------------------------------

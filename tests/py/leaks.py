@@ -45,6 +45,7 @@ from dataclasses import dataclass
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import buffers
+import everywhere_jobs
 import harness
 import home_jobs
 import jobs
@@ -159,6 +160,42 @@ def tagged(executor):
 def tagged_where_it_is_defined(executor):
     executor.submit(tagged_jobs.plain, 1, extra=2).result(TIMEOUT)
     executor.submit(tagged_jobs.Work(1).method, 2).result(TIMEOUT)
+
+
+def lease():
+    assert everywhere_jobs.add(1, b=2) == 3
+    assert everywhere_jobs.Counter(3).plus(4)[0] == 7
+    assert everywhere_jobs.fill(bytearray(100), 1) != 0
+    assert everywhere_jobs.thread_name() != ""
+    for function, argument in ((everywhere_jobs.raise_error, "no"), (everywhere_jobs.add, "a")):
+        with contextlib.suppress(ValueError, TypeError):
+            function(argument)
+    with contextlib.suppress(SendError):
+        everywhere_jobs.add(threading.Lock())
+    with contextlib.suppress(SendError):
+        everywhere_jobs.return_lock()
+
+
+@alone()
+def leased():
+    harness.in_thread(lease)
+    lease()
+
+
+@alone()
+def leased_by_a_crowd():
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(everywhere_jobs.add, range(32))) == [*range(32)]
+
+
+def time_out():
+    with contextlib.suppress(TimeoutError):
+        everywhere_jobs.spin_for_a_while()
+
+
+@alone(scale=10)
+def leased_with_a_timeout():
+    harness.in_thread(time_out)
 
 
 @on_one_executor
