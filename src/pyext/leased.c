@@ -253,7 +253,8 @@ call_on_lease(struct crew *crew, struct task *task)
     PyThreadState *main = PyEval_SaveThread();
     homecall_begin_lease(main);
     leases = true;
-    lease_await(&lease, OS_FOREVER);
+    while (lease_await(&lease, OS_FOREVER) != OS_WOKEN) { /* a signal, which is the main thread's */
+    }
     bool granted = lease_state(&lease) == LEASE_GRANTED;
     starts = granted ? run(crew, &lease, task) : 0;
     leases = false;

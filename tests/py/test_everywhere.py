@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import queue
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -588,6 +589,29 @@ def _dedent(source):
     return textwrap.dedent(source)
 
 
+def test_signal_that_a_waiting_thread_gets(call, gate, cpus):
+    """The system gives it to any thread; the main one handles it, and the call waits on."""
+    cpus(1)
+    holder = call(pass_gate, *gate.args)
+    gate.wait_started()
+    outcomes, handled = queue.SimpleQueue(), []
+    before = signal.signal(signal.SIGUSR1, lambda *_: handled.append(threading.current_thread()))
+    try:
+        thread = threading.Thread(target=lambda: outcomes.put(add(1, 2)))
+        thread.start()
+        wait_for_waiting(1)
+        signal.pthread_kill(thread.ident, signal.SIGUSR1)
+        wait_until(lambda: handled, "the handler")
+        assert waiting() == 1
+        gate.open()
+        assert outcomes.get(timeout=TIMEOUT) == 3
+        thread.join(TIMEOUT)
+        holder()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert handled == [threading.main_thread()]
+
+
 # --- fork and exit -------------------------------------------------------------------------------
 
 
@@ -616,6 +640,41 @@ def test_fork_amid_leases(tmp_path, from_main):
     """
     source = source.replace("FORK", "fork(use)" if from_main else "in_thread(fork, use, os._exit)")
     assert_ok(run_forking(tmp_path, source), "0")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_fork_by_what_a_leased_call_has_the_main_interpreter_do(tmp_path):
+    """The call returns in both processes; the child has an executor of its own."""
+    source = """
+    import logging
+    from everywhere_jobs import add, log
+
+    pids = []
+
+    def look(record):
+        pids.append(os.fork())
+        if pids[0] == 0:
+            signal.alarm(TIMEOUT)
+
+    logging.getLogger("everywhere").addFilter(look)
+
+    def run():
+        assert log("text") != 0
+        if pids[0] == 0:
+            code = 1
+            try:
+                assert add(1, 2) == 3  # in what is the main thread now
+                assert in_thread(add, 1, 2) == 3
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            os._exit(code)
+        return 0
+
+    print(in_thread(run), exit_code(pids[0]))
+    assert in_thread(add, 1, 2) == 3
+    """
+    assert_ok(run_forking(tmp_path, source), "0 0")
 
 
 def test_daemon_threads_do_not_keep_the_process(tmp_path):
