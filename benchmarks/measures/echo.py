@@ -39,7 +39,7 @@ def plan(quick: bool) -> tuple[int, int]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     able = MOST if hard == resource.RLIM_INFINITY else min(MOST, hard - SPARE)
-    return (min(able, 2_000), 5) if quick else (able, 10)
+    return (min(able, 2_000), 10) if quick else (able, 15)
 
 
 @contextmanager
