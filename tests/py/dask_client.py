@@ -119,6 +119,10 @@ def check_others(client: Client, folder: Path) -> None:
     """What is not annotated runs as ever."""
     assert client.submit(jobs.interpreter_id, pure=False).result(TIMEOUT) == 0
     print("in a thread")
+    leased = interpreter(jobs.interpreter_id, everywhere=True)
+    assert client.submit(leased, pure=False).result(TIMEOUT) != 0
+    assert dask.delayed(jobs.add)(dask.delayed(leased)(), 0).compute() != 0
+    print("in a leased interpreter")
 
 
 def main(folder: Path, where: str) -> None:

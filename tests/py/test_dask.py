@@ -39,6 +39,7 @@ HOLDS = (
     "a time limit",
     "cancelled",
     "in a thread",
+    "in a leased interpreter",
     "ended",
 )
 
