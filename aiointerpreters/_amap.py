@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import operator
 from collections import deque
+from queue import Full
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class _Calls:
         self.error: BaseException | None = (
             None  # of the items, for when all that came before is out
         )
+        self.refused: list[object] = []  # an item that was read, and has no room yet
         self.fed = False  # no item comes any more
         self.awaited: asyncio.Future[Any] | None = None  # ordered: the call that was taken last
         self._news: asyncio.Future[None] | None = None  # whoever waits for something to happen
@@ -57,9 +59,15 @@ class _Calls:
         return len(self.queue) + len(self.under_way)
 
     def start(self, item: object) -> bool:
-        """Call the function on an item. False: that cannot be done, and nothing more will come."""
+        """Call the function on an item. False: there is no room as yet; or, with `fed`, that cannot
+        be done, and nothing more will come.
+        """
         try:
             call: Any = self._run(self._fn, item)
+        except Full as error:
+            if self.count() == 0 and self.awaited is None:
+                self.fail(error)  # others fill the executor
+            return False
         except BaseException as error:
             self.fail(error)
             return False
@@ -86,7 +94,7 @@ class _Calls:
         """Read as many items as there is room for."""
         for _ in range(self._limit - self.count()):
             try:
-                item = next(items)
+                item = self.refused.pop() if self.refused else next(items)
             except StopIteration:
                 self.stop_feeding(None)
                 return
@@ -94,27 +102,37 @@ class _Calls:
                 self.fail(error)
                 return
             if not self.start(item):
+                self.refused.append(item)
                 return
 
     async def feed(self, items: AsyncIterator[Any]) -> None:
         """Do the same for asynchronous items, as there is room, until there is none left."""
         try:
             async for item in items:
-                if not self.start(item):
-                    return
+                while not self.start(item):
+                    if self.fed:
+                        return
+                    await self._has_room()
                 self.tell()
                 while self.count() >= self._limit:
-                    self._room = self._loop.create_future()
-                    await self._room
+                    await self._has_room()
         except BaseException as error:
             self.fail(error)
         else:
             self.stop_feeding(None)
 
-    def take(self) -> asyncio.Future[Any]:
-        call = self.queue.popleft()
+    async def _has_room(self) -> None:
+        self._room = self._loop.create_future()
+        await self._room
+
+    def make_room(self) -> None:
+        """There may be some for the feeder."""
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
+
+    def take(self) -> asyncio.Future[Any]:
+        call = self.queue.popleft()
+        self.make_room()
         return call
 
     def _ended(self, call: asyncio.Future[Any]) -> None:
@@ -129,6 +147,7 @@ class _Calls:
 
     async def hear(self) -> None:
         """Wait until something has happened."""
+        self.make_room()  # whatever was awaited has ended
         self._news = self._loop.create_future()
         await self._news
 
@@ -139,6 +158,7 @@ class _Calls:
             calls.append(self.awaited)
         self.queue.clear()
         self.under_way.clear()
+        self.refused.clear()
         self.fed, self.error = True, None
         if self._loop.is_closed():
             return

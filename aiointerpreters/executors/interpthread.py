@@ -290,7 +290,9 @@ class InterpreterThreadPoolExecutor(_Executor):
             An asynchronous iterator with `aclose()`. Its `async for` raises what `fn` has raised,
             or the items, or `run`; what is under way then, or when it is left early or cancelled,
             is cancelled: what is pending never starts, and tagged calls that run are interrupted.
-            What `items` raise comes after the results of the items before.
+            What `items` raise comes after the results of the items before. In an executor with
+            `max_pending`, calls wait for room; with `when_full="raise"`, `queue.Full` is raised
+            when others leave none and no call of this is under way.
 
         Raises:
             TypeError: `fn` cannot be called, `items` cannot be iterated, or `limit` is no int.

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import queue
 import threading
 
 import jobs
@@ -468,6 +469,37 @@ def test_a_full_pool(factory, pool, kind):
         return [result async for result in results]
 
     assert run(factory, main) == ([*range(200)], [])
+
+
+@kinds
+@orders
+def test_a_full_pool_that_raises(factory, pool, kind, ordered):
+    """As long as calls are under way, the items wait for room."""
+    executor = pool(2, max_pending=2, when_full="raise")
+
+    async def main():
+        results = executor.amap(interpreter(jobs.identity), kind(range(200)), ordered=ordered)
+        return sorted([result async for result in results])
+
+    assert run(factory, main) == ([*range(200)], [])
+
+
+@kinds
+@orders
+def test_a_pool_that_others_fill(factory, pool, gate, kind, ordered):
+    executor = pool(1, max_pending=1, when_full="raise")
+
+    async def main():
+        others = [executor.run(jobs.pass_gate, *gate.args)]
+        await asyncio.to_thread(gate.wait_started)
+        others.append(executor.run(jobs.pass_gate, *gate.args))
+        results = executor.amap(interpreter(jobs.identity), kind(range(9)), ordered=ordered)
+        with pytest.raises(queue.Full):
+            await anext(results)
+        gate.open(2)
+        return await asyncio.gather(*others)
+
+    assert run(factory, main) == ([0, 0], [])
 
 
 def test_memory_stays_flat(factory, executor):
