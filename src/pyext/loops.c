@@ -113,7 +113,8 @@ loops_is_closed(const LoopObject *loop)
 static const char *
 how_to_call(const LoopObject *loop)
 {
-    PyObject *running = PyObject_CallNoArgs(loop->state->running_loop);
+    PyObject *ask = loop->state->running_loop; /* NULL as Python ends */
+    PyObject *running = ask == NULL ? NULL : PyObject_CallNoArgs(ask);
     bool is_here = running == loop->event_loop;
     Py_XDECREF(running);
     PyErr_Clear();
