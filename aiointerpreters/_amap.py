@@ -147,7 +147,8 @@ class _Calls:
 
     async def hear(self) -> None:
         """Wait until something has happened."""
-        self.make_room()  # whatever was awaited has ended
+        if not self.under_way:
+            self.make_room()  # whatever was awaited has ended
         self._news = self._loop.create_future()
         await self._news
 
