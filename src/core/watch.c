@@ -71,12 +71,12 @@ knock_locked(struct watch *watch, struct watched *watched, int64_t now)
 }
 
 static void
-ask_locked(struct watched *watched, int64_t now)
+ask_locked(struct watched *watched, int64_t at)
 {
     watched->limit_at = OS_FOREVER;
     watched->pause = FIRST_PAUSE;
-    watched->knock_at = now;
-    watched->aside_at = watched->grace < OS_FOREVER - now ? now + watched->grace : OS_FOREVER;
+    watched->knock_at = at;
+    watched->aside_at = watched->grace < OS_FOREVER - at ? at + watched->grace : OS_FOREVER;
 }
 
 /* What is due at a place. Gives what is to be replaced, or NULL. */
@@ -197,13 +197,13 @@ watch_enter(watch_place *place, struct watched *watched)
 }
 
 static int
-ask_and_look_locked(struct watch *watch, struct watched *watched, uint64_t number)
+ask_and_look_locked(struct watch *watch, struct watched *watched, uint64_t number, int64_t at)
 {
     watched->number = number;
     if (!list_is_linked(&watched->node)) {
         list_push_back(&watch->active, &watched->node);
     }
-    ask_locked(watched, os_now_ns());
+    ask_locked(watched, at);
     return look_locked(watch, watched->knock_at);
 }
 
@@ -213,9 +213,40 @@ watch_ask(struct watch *watch, watch_place *place, uint64_t number)
     atomic_thread_fence(memory_order_seq_cst);
     os_mutex_lock(&watch->lock);
     struct watched *watched = atomic_load_explicit(place, memory_order_relaxed);
-    int error = watched == NULL ? 0 : ask_and_look_locked(watch, watched, number);
+    int error = watched == NULL ? 0 : ask_and_look_locked(watch, watched, number, os_now_ns());
     os_mutex_unlock(&watch->lock);
     return error;
+}
+
+int
+watch_ask_at(struct watch *watch, watch_place *place, uint64_t number, int64_t at)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    os_mutex_lock(&watch->lock);
+    struct watched *watched = atomic_load_explicit(place, memory_order_relaxed);
+    bool is_news = watched != NULL && watched->number != WATCH_ANY && at < watched->knock_at;
+    bool is_asked = is_news && watched->knock_at != OS_FOREVER;
+    int64_t aside_at = is_asked ? watched->aside_at : OS_FOREVER;
+    int error = is_news ? ask_and_look_locked(watch, watched, number, at) : 0;
+    if (is_news) {
+        watched->aside_at = earlier(watched->aside_at, aside_at);
+    }
+    os_mutex_unlock(&watch->lock);
+    return error;
+}
+
+void
+watch_calm(struct watch *watch, watch_place *place)
+{
+    struct watched *watched = atomic_load_explicit(place, memory_order_relaxed); /* its own store */
+    if (watched == NULL) {
+        return;
+    }
+    os_mutex_lock(&watch->lock);
+    if (watched->number != WATCH_ANY) {
+        clear_locked(watched);
+    }
+    os_mutex_unlock(&watch->lock);
 }
 
 int
@@ -227,7 +258,7 @@ watch_ask_all(struct watch *watch, bool (*meant)(struct watched *watched, const 
     for (struct list *node = watch->places.next; node != &watch->places; node = node->next) {
         struct watched *watched = LIST_ENTRY(node, struct watched, all);
         if (meant(watched, argument)) {
-            error = ask_and_look_locked(watch, watched, WATCH_ANY);
+            error = ask_and_look_locked(watch, watched, WATCH_ANY, os_now_ns());
         }
     }
     os_mutex_unlock(&watch->lock);

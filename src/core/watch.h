@@ -82,6 +82,12 @@ void watch_enter(watch_place *place, struct watched *watched);
 /* Job `number` shall stop, if it is still somewhere. The caller has made sure that whoever runs it will settle it.
  * 0, or an errno value: there is no thread to see to it. */
 int watch_ask(struct watch *watch, watch_place *place, uint64_t number);
+/* The same at the time `at`, for who may have to be reminded until watch_calm(). One who was to be asked earlier
+ * than that stays so. */
+int watch_ask_at(struct watch *watch, watch_place *place, uint64_t number, int64_t at);
+/* For the worker whose job it is: it goes on with the job, and has done what watch_ask_at() would remind it of. What is asked of
+ * whatever runs there (WATCH_ANY) stays. */
+void watch_calm(struct watch *watch, watch_place *place);
 /* Whatever runs at the places that are `meant` shall stop, now and from now on. 0, or an errno value. */
 int watch_ask_all(struct watch *watch, bool (*meant)(struct watched *watched, const void *argument),
                   const void *argument);

@@ -46,6 +46,17 @@ void os_word_wake_all(atomic_uint *word);
  * Makes it readable; never blocks, since it is the descriptor of a non-blocking file. */
 void os_bell_ring(int descriptor);
 
+/* One of our own: what is listened to, and what is rung; the same descriptor where the platform has such. */
+typedef struct {
+    int listening, ringing;
+} os_bell;
+
+/* 0, or an errno value: there are no more descriptors. Not inherited by other programs. */
+int os_bell_open(os_bell *bell);
+/* Takes back what was rung, as many times as it was. Never blocks. */
+void os_bell_silence(const os_bell *bell);
+void os_bell_close(const os_bell *bell);
+
 /* -- the machine -- */
 
 /* CPUs that this process may run on (its affinity mask), at least 1. */

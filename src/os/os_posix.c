@@ -11,6 +11,7 @@
 #include "os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #if defined(__linux__) && !defined(OS_FORCE_PORTABLE)
 #define USE_FUTEX 1
 #include <linux/futex.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #ifndef SYS_futex
 #define SYS_futex SYS_futex_time64
@@ -98,6 +100,57 @@ os_bell_ring(int descriptor)
         written = write(descriptor, &one, sizeof(one));
     } while (written < 0 && errno == EINTR); /* EAGAIN: it rings already */
 }
+
+void
+os_bell_silence(const os_bell *bell)
+{
+    uint64_t rings[32];
+    ssize_t got;
+    do { /* an eventfd gives all at once; a pipe that was full gives the rest the next time */
+        got = read(bell->listening, rings, sizeof(rings));
+    } while (got < 0 && errno == EINTR);
+}
+
+#if USE_FUTEX
+
+int
+os_bell_open(os_bell *bell)
+{
+    bell->listening = bell->ringing = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return bell->ringing < 0 ? errno : 0;
+}
+
+void
+os_bell_close(const os_bell *bell)
+{
+    close(bell->listening);
+}
+
+#else
+
+int
+os_bell_open(os_bell *bell)
+{
+    int ends[2];
+    if (pipe(ends) != 0) {
+        return errno;
+    }
+    for (int i = 0; i < 2; i++) {
+        fcntl(ends[i], F_SETFL, O_NONBLOCK);
+        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+    }
+    *bell = (os_bell){ends[0], ends[1]};
+    return 0;
+}
+
+void
+os_bell_close(const os_bell *bell)
+{
+    close(bell->listening);
+    close(bell->ringing);
+}
+
+#endif
 
 /* -- waiting on a word -- */
 

@@ -1,5 +1,7 @@
 #include "check.h"
 
+#include <poll.h>
+
 #include <pthread.h>
 #include <signal.h>
 
@@ -262,12 +264,30 @@ a_signal_interrupts(void)
 
 #endif
 
+static void
+a_bell_of_our_own(void)
+{
+    os_bell bell;
+    CHECK_EQ(os_bell_open(&bell), 0);
+    for (int round = 0; round < 3; round++) {
+        struct pollfd poller = {.fd = bell.listening, .events = POLLIN};
+        CHECK_EQ(poll(&poller, 1, 0), 0);
+        os_bell_silence(&bell); /* does not block */
+        os_bell_ring(bell.ringing);
+        os_bell_ring(bell.ringing);
+        CHECK_EQ(poll(&poller, 1, 0), 1);
+        os_bell_silence(&bell);
+    }
+    os_bell_close(&bell);
+}
+
 int
 main(void)
 {
     check_limit(60);
     RUN(the_clock_does_not_go_back);
     RUN(a_bell_can_be_heard);
+    RUN(a_bell_of_our_own);
     RUN(a_thread_that_nobody_joins);
     RUN(there_is_a_cpu);
     RUN(a_failed_comparison_returns_at_once);

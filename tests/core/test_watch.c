@@ -80,6 +80,12 @@ end(struct watch *watch, struct place *place)
     os_mutex_destroy(&watch->lock);
 }
 
+static bool
+is_meant(struct watched *watched, const void *argument)
+{
+    return watched != argument;
+}
+
 static void
 nobody_asks(void)
 {
@@ -113,6 +119,71 @@ it_is_knocked_at_until_it_is_settled(void)
     watch_pass(&watch);
     CHECK_EQ(atomic_load(&place.knocks), knocks);
     CHECK(list_is_empty(&watch.active));
+    end(&watch, &place);
+}
+
+static void
+one_is_reminded_until_it_is_calm(void)
+{
+    struct watch watch;
+    struct place place;
+    watch_place at = NULL;
+    begin(&watch, &place, 3600 * INT64_C(1000) * MILLISECOND);
+    CHECK_EQ(watch_ask_at(&watch, &at, 7, 0), 0); /* nobody is there */
+    watch_enter(&at, &place.watched);
+    int64_t later = os_now_ns() + 3600 * INT64_C(1000) * MILLISECOND;
+    CHECK_EQ(watch_ask_at(&watch, &at, 7, later), 0);
+    CHECK_EQ(watch_ask_at(&watch, &at, 7, later + 1), 0);
+    os_mutex_lock(&watch.lock);
+    CHECK_EQ(place.watched.knock_at, later);
+    os_mutex_unlock(&watch.lock);
+    watch_calm(&watch, &at);
+    os_mutex_lock(&watch.lock);
+    CHECK_EQ(place.watched.knock_at, OS_FOREVER);
+    os_mutex_unlock(&watch.lock);
+    CHECK_EQ(atomic_load(&place.knocks), 0);
+    CHECK_EQ(watch_ask_at(&watch, &at, 7, os_now_ns() + MILLISECOND), 0);
+    await_count(&place.knocks, 3);
+    watch_calm(&watch, &at);
+    unsigned knocks = atomic_load(&place.knocks);
+    watch_pass(&watch);
+    CHECK_EQ(atomic_load(&place.knocks), knocks);
+    CHECK(!watch_settle(&watch, &at));
+    watch_calm(&watch, &at); /* it is nowhere any more */
+    end(&watch, &place);
+}
+
+static void
+one_who_is_not_calm_is_set_aside(void)
+{
+    struct watch watch;
+    struct place place;
+    watch_place at = NULL;
+    begin(&watch, &place, 2 * MILLISECOND);
+    watch_enter(&at, &place.watched);
+    CHECK_EQ(watch_ask_at(&watch, &at, 7, os_now_ns() + MILLISECOND), 0);
+    await_count(&place.asides, 1);
+    await_count(&place.replaced, 1);
+    watch_settle(&watch, &at);
+    end(&watch, &place);
+}
+
+static void
+who_is_asked_for_whatever_runs_does_not_calm(void)
+{
+    struct watch watch;
+    struct place place;
+    watch_place at = NULL;
+    begin(&watch, &place, OS_FOREVER);
+    watch_enter(&at, &place.watched);
+    CHECK_EQ(watch_ask_all(&watch, is_meant, NULL), 0);
+    watch_calm(&watch, &at);
+    CHECK_EQ(watch_ask_at(&watch, &at, 7, 0), 0);
+    os_mutex_lock(&watch.lock);
+    CHECK(place.watched.number == WATCH_ANY);
+    os_mutex_unlock(&watch.lock);
+    await_count(&place.knocks, 2);
+    watch_settle(&watch, &at);
     end(&watch, &place);
 }
 
@@ -193,12 +264,6 @@ after_the_grace_it_is_set_aside_once(void)
     watch_settle(&watch, &at);
     end(&watch, &place);
     CHECK_EQ(atomic_load(&place.replaced), 1);
-}
-
-static bool
-is_meant(struct watched *watched, const void *argument)
-{
-    return watched != argument;
 }
 
 static void
@@ -323,6 +388,9 @@ main(void)
     check_limit(120);
     RUN(nobody_asks);
     RUN(it_is_knocked_at_until_it_is_settled);
+    RUN(one_is_reminded_until_it_is_calm);
+    RUN(one_who_is_not_calm_is_set_aside);
+    RUN(who_is_asked_for_whatever_runs_does_not_calm);
     RUN(its_time_is_over);
     RUN(its_time_is_over_as_all_are_to_stop);
     RUN(its_time_is_not_over);
