@@ -312,6 +312,11 @@ def amap[R](
     """
     if not callable(fn):
         raise TypeError(f"amap() needs a callable, not {fn!r} of type {type(fn).__qualname__!r}")
+    if getattr(fn, "_gives", None) == "generator":
+        raise TypeError(
+            f"amap() needs a function that gives one result, and {fn!r} gives many: "
+            "use `async for` with executor.run()"
+        )
     most = DEFAULT_LIMIT
     if limit is not None:
         try:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from typing import overload
 
 from aiointerpreters._limits import full
 from aiointerpreters.executors.interpthread import InterpreterThreadPoolExecutor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
     from typing import Any
+
+    from aiointerpreters._streams import Stream
 
 __all__ = ("default_executor", "run", "run_in_turn")
 
@@ -67,7 +70,19 @@ def default_executor() -> InterpreterThreadPoolExecutor:
     return _DEFAULT.get()
 
 
-def run[**P, R](fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+@overload
+def run[**P, R](
+    fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+) -> Coroutine[Any, Any, R]: ...
+@overload
+def run[**P, R](  # type: ignore[overload-overlap]
+    fn: Callable[P, AsyncGenerator[R, Any]], /, *args: P.args, **kwargs: P.kwargs
+) -> Stream[R]: ...
+@overload
+def run[**P, R](
+    fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+) -> Coroutine[Any, Any, R]: ...
+def run(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call `fn(*args, **kwargs)` in a worker of an executor that all of the process shares.
 
         total = await aiointerpreters.run(interpreter(cpu_bound), 5)

@@ -1,5 +1,6 @@
 """The part of the package that is written in C."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ class interpreter[**P, R]:
         timeout: float | None = None,
         interruptible: bool = True,
         everywhere: bool = False,
+        buffer: int = 64,
     ) -> interpreter[P, R]: ...
     @overload  # with the same options, and at least one of them: a decorator
     def __new__(
@@ -32,10 +34,13 @@ class interpreter[**P, R]:
         timeout: float | None = None,
         interruptible: bool = True,
         everywhere: bool = False,
+        buffer: int = 64,
     ) -> _Decorator: ...
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @property
     def fn(self) -> Callable[P, R]: ...
+    @property
+    def _gives(self) -> str: ...
     @property
     def __wrapped__(self) -> Callable[P, R]: ...
     @property
@@ -59,6 +64,15 @@ class _Decorator(interpreter[[Callable[..., Any]], Any]):
 
 class Interrupted(BaseException):
     """Raised inside a tagged task that is to stop."""
+
+class _Host:  # private: of aiointerpreters._hosting
+    def fileno(self) -> int: ...
+    def take(self) -> None: ...
+    def flush(self) -> None: ...
+    def is_over(self) -> bool: ...
+    def settle(self) -> list[asyncio.Task[Any]]: ...
+
+def host(loop: asyncio.AbstractEventLoop, /) -> _Host: ...
 
 class broadcast[T]:
     """A handle that is passed to tasks like any argument and arrives as the value, sent once."""

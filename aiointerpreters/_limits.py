@@ -22,7 +22,16 @@ if TYPE_CHECKING:
         def end(self) -> None: ...
 
 
-__all__ = ("Bell", "close_bell", "deadlock", "full", "open_bell", "options", "runs_event_loop")
+__all__ = (
+    "Bell",
+    "close_bell",
+    "deadlock",
+    "full",
+    "most_tasks",
+    "open_bell",
+    "options",
+    "runs_event_loop",
+)
 
 
 def options(
@@ -56,6 +65,23 @@ def options(
         if not pending_timeout >= 0:
             raise ValueError("pending_timeout must not be negative")
     return min(most, sys.maxsize), when_full == "raise", pending_timeout
+
+
+def most_tasks(tasks_per_interpreter: int) -> int:
+    """Check that option of an executor.
+
+    Raises:
+        TypeError: It is no int.
+        ValueError: It is not positive.
+    """
+    try:
+        most = operator.index(tasks_per_interpreter)
+    except TypeError:
+        kind = type(tasks_per_interpreter).__qualname__
+        raise TypeError(f"tasks_per_interpreter must be an int or None, not {kind!r}") from None
+    if most <= 0:
+        raise ValueError("tasks_per_interpreter must be greater than 0")
+    return min(most, 2**32 - 1)
 
 
 def full(why: str, most: int, seconds: float) -> queue.Full:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Literal, Self
+from typing import Any, Literal, Self, overload
 
 from aiointerpreters._errors import InterpreterError, RunnerError, SendError
 from aiointerpreters._worker import run_entry_point
@@ -59,16 +60,30 @@ class Runner:
             finally:
                 self._executor = None
 
-    async def run[**P, R](self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call `fn` in an interpreter. If the await is cancelled, so is a call not yet begun.
+    @overload
+    def run[**P, R](
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]: ...
+    @overload
+    def run[**P, R](  # type: ignore[overload-overlap]
+        self, fn: Callable[P, AsyncGenerator[R, Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncGenerator[R]: ...
+    @overload
+    def run[**P, R](
+        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]: ...
+    def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call `fn` in an interpreter. If the await is cancelled, so is the call.
 
         Args:
-            fn: The function; an interpreter tag around it makes no difference.
+            fn: The function; an interpreter tag around it makes no difference. A coroutine
+                function runs on an event loop there, which many calls share.
             *args: Its positional arguments.
             **kwargs: Its keyword arguments.
 
         Returns:
-            What the function returned.
+            Something to await, which gives what the function returned. Of an asynchronous generator
+            function, an asynchronous iterator over the items.
 
         Raises:
             InterpreterError: The function raised, or what it returned or raised cannot be sent
@@ -76,9 +91,35 @@ class Runner:
             RunnerError: The call was not made: the runner is not started, or the function or an
                 argument cannot be sent (`__cause__` is the `SendError`).
         """
-        executor = self._executor
-        if executor is None:
+        if callable(fn) and interpreter(fn)._gives == "generator":
+            return self._items(fn, args, kwargs)
+        return self._call(fn, args, kwargs)
+
+    def _started(self) -> InterpreterThreadPoolExecutor:
+        if self._executor is None:
             raise RunnerError("the runner is not started: use `with runner.start():`")
+        return self._executor
+
+    async def _items(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Any]:
+        stream: Any = self._started().run(interpreter(fn), *args, **kwargs)
+        try:
+            while True:
+                try:
+                    item = await anext(stream)
+                except StopAsyncIteration:
+                    return
+                except Exception as error:
+                    raise _told_apart(error) from error
+                yield item
+        finally:
+            await stream.aclose()
+
+    async def _call(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        executor = self._started()
         if not callable(fn):
             raise RunnerError(f"{fn!r} cannot be called")
         try:
@@ -99,12 +140,31 @@ class Runner:
         assert raised is not None
         raise _told_apart(raised) from raised
 
-    def wrap[**P, R](self, fn: Callable[P, R]) -> Callable[P, Coroutine[None, None, R]]:
-        """An async function that calls `fn` in an interpreter. See `run`."""
+    @overload
+    def wrap[**P, R](
+        self, fn: Callable[P, Coroutine[Any, Any, R]]
+    ) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def wrap[**P, R](  # type: ignore[overload-overlap]
+        self, fn: Callable[P, AsyncGenerator[R, Any]]
+    ) -> Callable[P, AsyncGenerator[R]]: ...
+    @overload
+    def wrap[**P, R](self, fn: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def wrap(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that calls `fn` in an interpreter, to be awaited or iterated. See `run`."""
+        if interpreter(fn)._gives == "generator":
+
+            @functools.wraps(fn)
+            async def items(*args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
+                async with contextlib.aclosing(self._items(fn, args, kwargs)) as all_items:
+                    async for item in all_items:
+                        yield item
+
+            return items
 
         @functools.wraps(fn)
-        async def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-            return await self.run(fn, *args, **kwargs)
+        async def wrapped(*args: Any, **kwargs: Any) -> Any:
+            return await self._call(fn, args, kwargs)
 
         return wrapped
 

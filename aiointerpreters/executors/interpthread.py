@@ -11,17 +11,25 @@ __all__ = ("InterpreterThreadPoolExecutor", "interpreter")
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        Callable,
+        Coroutine,
+        Iterable,
+        Iterator,
+    )
     from concurrent.futures import Future, ThreadPoolExecutor
     from contextvars import ContextVar
     from types import FrameType, ModuleType, TracebackType
-    from typing import Any, Literal, TextIO
+    from typing import Any, Literal, TextIO, overload
 
     from aiointerpreters._amap import AsyncMap
     from aiointerpreters._dump import Worker
     from aiointerpreters._limits import Bell, Turn
     from aiointerpreters._prestart import Prestart
     from aiointerpreters._stats import Stats
+    from aiointerpreters._streams import Stream
 
     class _Executor(ThreadPoolExecutor):
         # What aiointerpreters._core makes of it.
@@ -40,14 +48,25 @@ if TYPE_CHECKING:
             context_vars: tuple[ContextVar[Any], ...],
             limit: tuple[int, bool, float | None] = ...,
             recycling: tuple[int, float | None] = ...,
+            tasks_per_interpreter: int = ...,
             **kwargs: Any,
         ) -> None: ...
         def shutdown(
             self, wait: bool = True, *, cancel_futures: bool = False, interrupt: bool = False
         ) -> None: ...
+        @overload
+        def run[**P, R](
+            self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+        ) -> Coroutine[Any, Any, R]: ...
+        @overload
+        def run[**P, R](  # type: ignore[overload-overlap]
+            self, fn: Callable[P, AsyncGenerator[R, Any]], /, *args: P.args, **kwargs: P.kwargs
+        ) -> Stream[R]: ...
+        @overload
         def run[**P, R](
             self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
         ) -> Coroutine[Any, Any, R]: ...
+        def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
         def _run_turn[**P, R](
             self, turn: Turn, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
         ) -> Coroutine[Any, Any, R]: ...
@@ -55,6 +74,7 @@ if TYPE_CHECKING:
         def _submit_turn[**P, R](
             self, turn: Turn, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
         ) -> Future[R]: ...
+        def _fetch(self, call: Any, taken: int, closes: bool, /) -> Any: ...
         def _totals(self) -> tuple[Any, ...]: ...
         def _waiting(self) -> int: ...
         def _frames(self) -> dict[int, FrameType]: ...
@@ -187,6 +207,7 @@ class InterpreterThreadPoolExecutor(_Executor):
         pending_timeout: float | None = None,
         max_tasks_per_interpreter: int | None = None,
         idle_timeout: float | None = None,
+        tasks_per_interpreter: int | None = None,
     ) -> None:
         names: tuple[str, ...] = ()
         if preload != ():
@@ -208,6 +229,11 @@ class InterpreterThreadPoolExecutor(_Executor):
             from aiointerpreters._recycling import options as recycling_options
 
             recycling = recycling_options(max_tasks_per_interpreter, idle_timeout)
+        most = 0
+        if tasks_per_interpreter is not None:
+            from aiointerpreters._limits import most_tasks
+
+            most = most_tasks(tasks_per_interpreter)
         self._max_pending = limit[0]
         self._bells: dict[asyncio.AbstractEventLoop, Bell] = {}
         super().__init__(
@@ -222,6 +248,7 @@ class InterpreterThreadPoolExecutor(_Executor):
             context_vars=variables,
             limit=limit,
             recycling=recycling,
+            tasks_per_interpreter=most,
         )
 
     def __exit__(

@@ -401,6 +401,16 @@ awaited_new(struct state *state, LoopObject *loop, struct task *task)
     return (PyObject *)self;
 }
 
+struct task *
+awaited_task(struct state *state, PyObject *op)
+{
+    if (!Py_IS_TYPE(op, state->call_type)) {
+        PyErr_Format(PyExc_TypeError, "a call is needed, got %T", op);
+        return NULL;
+    }
+    return ((CallObject *)op)->task;
+}
+
 void
 awaited_discard(struct state *state, PyObject *op)
 {

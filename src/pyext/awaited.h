@@ -19,6 +19,9 @@
 /* A Call over `task`, which it takes over, also on failure; queued by the caller then, unless it has
  * ended already. `loop`: borrowed. */
 PyObject *awaited_new(struct state *state, LoopObject *loop, struct task *task);
+/* The task of a Call, borrowed; NULL: it has ended, as its loop knows, or was cancelled; or, with an exception, this is
+ * no Call. */
+struct task *awaited_task(struct state *state, PyObject *self);
 /* The task could not be queued: nobody has seen the Call. Takes its reference. */
 void awaited_discard(struct state *state, PyObject *self);
 

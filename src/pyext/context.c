@@ -232,3 +232,23 @@ context_call(struct state *state, PyObject *values, PyObject *callable, PyObject
     }
     return result;
 }
+
+PyObject *
+context_new(struct state *state, PyObject *values)
+{
+    PyObject *context =
+        state->context_base != NULL ? PyContext_Copy(state->context_base) : PyContext_New();
+    if (context == NULL || values == NULL) {
+        return context;
+    }
+    if (PyContext_Enter(context) < 0) {
+        Py_CLEAR(context);
+        return NULL;
+    }
+    int result = set_values(state, values);
+    leave(context, result < 0);
+    if (result < 0) {
+        Py_CLEAR(context);
+    }
+    return context;
+}

@@ -24,4 +24,8 @@ PyObject *context_call(struct state *state, PyObject *values, PyObject *callable
                        PyObject *const *args, size_t nargsf, PyObject *keywords,
                        bool is_initializer);
 
+/* For a call that goes on after it has returned: a Context of its own, with the same. A new reference, or NULL with
+ * an exception. */
+PyObject *context_new(struct state *state, PyObject *values);
+
 #endif

@@ -4,6 +4,7 @@
 #include "../core/roster.h"
 #include "definition.h"
 #include "future.h"
+#include "hosts.h"
 #include "prestart.h"
 #include "registry.h"
 #include "stopping.h"
@@ -89,6 +90,9 @@ crew_drop(struct crew *crew)
         return;
     }
     registry_remove(crew);
+    if (crew_hosts(crew) != NULL) {
+        hosts_release(crew_hosts(crew));
+    }
     free_encoded(crew->interp.func, crew->interp.call);
     preload_free(crew->preload);
     repeats_free(crew->repeats);
@@ -102,6 +106,12 @@ crew_drop(struct crew *crew)
     Py_CLEAR(crew->module);
     pool_destroy(&crew->pool);
     free(crew);
+}
+
+struct hosts *
+crew_hosts(struct crew *crew)
+{
+    return atomic_load_explicit(&crew->hosts, memory_order_acquire);
 }
 
 /* -- garbage collection: only when the executor alone holds the crew, whose objects no other thread
@@ -507,6 +517,9 @@ void
 crew_cancel_pending(struct crew *crew)
 {
     end_pending(crew, cancel);
+    if (crew_hosts(crew) != NULL) {
+        hosts_cancel_pending(crew_hosts(crew));
+    }
 }
 
 void
@@ -515,5 +528,7 @@ crew_stop(struct crew *crew)
     crew->stopped = true;
     crew_cancel_pending(crew);
     leases_refuse(&crew->pool);
+    hosts_stop(crew_hosts(crew));
+    hosts_stop(crew->serves);
     stopping_ask_crew(crew);
 }

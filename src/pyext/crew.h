@@ -27,6 +27,7 @@ struct interp_initializer {
 };
 
 struct task;
+struct hosts;
 
 /* What a call that finds no room among the pending tasks does (limit); constant. */
 struct limit {
@@ -55,11 +56,14 @@ struct crew {
     PyObject *context_vars;  /* tuple of ContextVar, or NULL; set by who made the crew, constant */
     struct preload *preload; /* owned, or NULL; set by who made the crew, constant then */
     struct repeats *repeats; /* owned, or NULL: arguments are not recognised; set as `preload` */
-    struct list starting;    /* of struct start: threads that are not ready yet */
-    PyObject *broken;        /* str that says why, or NULL */
-    PyObject *broken_cause;  /* the exception of the initializer or a preload, or NULL */
-    bool shutdown;           /* by shutdown() */
-    bool stopped;            /* by crew_stop() */
+    size_t most_hosted; /* coroutines that a host may serve at a time; 0: any number; constant */
+    _Atomic(struct hosts *) hosts; /* owned, or NULL; set once, under the registry's lock */
+    struct hosts *serves;          /* whose hosts the workers of this crew run, or NULL; borrowed */
+    struct list starting;          /* of struct start: threads that are not ready yet */
+    PyObject *broken;              /* str that says why, or NULL */
+    PyObject *broken_cause;        /* the exception of the initializer or a preload, or NULL */
+    bool shutdown;                 /* by shutdown() */
+    bool stopped;                  /* by crew_stop() */
 };
 
 /* One reference. Steals nothing. NULL with an exception. */
@@ -67,6 +71,9 @@ struct crew *crew_new(struct state *state, unsigned max_workers, unsigned max_in
                       PyObject *name_prefix, PyObject *initializer, PyObject *initargs);
 void crew_hold(struct crew *crew);
 void crew_drop(struct crew *crew);
+
+/* Its hosts, borrowed; NULL as long as no coroutine function was called. */
+struct hosts *crew_hosts(struct crew *crew);
 
 /* A list of the worker threads, for joining them: of this process, not of one it was forked from. */
 PyObject *crew_list_threads(struct crew *crew);

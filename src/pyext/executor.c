@@ -2,6 +2,7 @@
 
 #include "../core/lease.h"
 #include "crew.h"
+#include "hosts.h"
 #include "limit.h"
 #include "map.h"
 #include "options.h"
@@ -82,6 +83,7 @@ new_crew(struct state *state, const struct options *options)
         return NULL;
     }
     crew->preload = preload;
+    crew->most_hosted = options->most_hosted;
     crew->grace = options->grace;
     if (options->cache_bytes > 0) {
         crew->repeats = repeats_new(options->cache_bytes); /* without memory: none */
@@ -105,6 +107,7 @@ abandon_crew(ExecutorData *data)
     data->crew = NULL;
     if (crew != NULL) {
         pool_close(&crew->pool);
+        hosts_close(crew_hosts(crew));
         crew_forget_repeats(crew);
         crew_drop(crew);
     }
@@ -243,6 +246,20 @@ executor_run_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     return use_turn(self, args, nargs, keywords, true);
 }
 
+/* _fetch(call, taken, closes): run_fetch(). */
+static PyObject *
+executor_fetch(PyObject *self, PyObject *args)
+{
+    struct crew *crew = executor_crew(self);
+    PyObject *stream;
+    unsigned long long taken;
+    int closes;
+    if (crew == NULL || !PyArg_ParseTuple(args, "OKp", &stream, &taken, &closes)) {
+        return NULL;
+    }
+    return run_fetch(crew->state, stream, taken, closes != 0);
+}
+
 /* How many wait for room, in whatever way, or to lease an interpreter. */
 static PyObject *
 executor_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
@@ -353,11 +370,27 @@ join_threads(struct crew *crew)
     return result;
 }
 
+/* Waits for all threads, those of its hosts, too. */
+static int
+await_all(struct crew *crew)
+{
+    struct crew *inner = crew_hosts(crew) == NULL ? NULL : crew_hosts(crew)->inner;
+    if (crew_is_joined(crew) || (inner != NULL && crew_is_joined(inner))) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot join current thread");
+        return -1;
+    }
+    if (inner != NULL && (await_workers(inner) < 0 || join_threads(inner) < 0)) {
+        return -1;
+    }
+    return await_workers(crew) < 0 || join_threads(crew) < 0 ? -1 : 0;
+}
+
 static int
 shut_down(struct crew *crew, bool wait, bool cancel_futures, bool interrupt)
 {
     crew->shutdown = true;
     pool_close(&crew->pool);
+    hosts_close(crew_hosts(crew));
     crew_forget_repeats(crew);
     if (interrupt) {
         crew_stop(crew);
@@ -365,14 +398,7 @@ shut_down(struct crew *crew, bool wait, bool cancel_futures, bool interrupt)
     else if (cancel_futures) {
         crew_cancel_pending(crew);
     }
-    if (!wait) {
-        return 0;
-    }
-    if (crew_is_joined(crew)) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot join current thread");
-        return -1;
-    }
-    if (await_workers(crew) == 0 && join_threads(crew) == 0) {
+    if (!wait || await_all(crew) == 0) {
         return 0;
     }
     if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
@@ -591,6 +617,7 @@ static PyMethodDef executor_methods[] = {
      METH_FASTCALL | METH_KEYWORDS, NULL},
     {"_run_turn", (PyCFunction)(void (*)(void))executor_run_turn, METH_FASTCALL | METH_KEYWORDS,
      NULL},
+    {"_fetch", executor_fetch, METH_VARARGS, NULL},
     {"_waiting", executor_waiting, METH_NOARGS, NULL},
     {"_totals", executor_totals, METH_NOARGS, NULL},
     {"_frames", executor_frames, METH_NOARGS, NULL},

@@ -136,15 +136,14 @@ receive(const struct text *sent, struct text *answer)
     Py_XDECREF(result);
 }
 
-/* From one GIL to the other, and back. */
-static void
-visit_home(const struct text *sent, struct text *answer)
+void
+homecall_visit(void (*visit)(void *argument), void *argument)
 {
     PyThreadState *here = PyEval_SaveThread();
     bool is_worker = this_thread.main != NULL;
     PyEval_RestoreThread(is_worker ? this_thread.main
                                    : PyThreadState_New(PyInterpreterState_Main()));
-    receive(sent, answer);
+    visit(argument);
     if (is_worker) {
         PyEval_SaveThread();
     }
@@ -153,6 +152,17 @@ visit_home(const struct text *sent, struct text *answer)
         PyThreadState_DeleteCurrent();
     }
     PyEval_RestoreThread(here);
+}
+
+struct exchange {
+    struct text sent, answer;
+};
+
+static void
+exchange_texts(void *argument)
+{
+    struct exchange *exchange = argument;
+    receive(&exchange->sent, &exchange->answer);
 }
 
 const char homecall_call_home_doc[] =
@@ -169,16 +179,17 @@ homecall_call_home(PyObject *module, PyObject *data)
     if (state->is_main || Py_IsFinalizing()) {
         Py_RETURN_NONE;
     }
-    struct text sent, answer = {NULL, 0};
-    if (copy_out(data, &sent) < 0) {
+    struct exchange exchange = {{NULL, 0}, {NULL, 0}};
+    if (copy_out(data, &exchange.sent) < 0) {
         return PyErr_NoMemory();
     }
-    visit_home(&sent, &answer);
-    free(sent.data);
-    PyObject *result = answer.data == NULL
+    homecall_visit(exchange_texts, &exchange);
+    free(exchange.sent.data);
+    const struct text *answer = &exchange.answer;
+    PyObject *result = answer->data == NULL
                            ? Py_NewRef(Py_None)
-                           : PyBytes_FromStringAndSize(answer.data, (Py_ssize_t)answer.size);
-    free(answer.data);
+                           : PyBytes_FromStringAndSize(answer->data, (Py_ssize_t)answer->size);
+    free(exchange.answer.data);
     return result;
 }
 

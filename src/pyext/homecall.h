@@ -22,6 +22,9 @@ void homecall_forget_thread(void);
 void homecall_begin_lease(PyThreadState *main);
 void homecall_end_lease(void);
 
+/* From a worker's interpreter to the main one and back: calls `visit` attached to that. */
+void homecall_visit(void (*visit)(void *argument), void *argument);
+
 /* In an interpreter just made, attached. -1 with an exception. */
 int homecall_install(struct state *state);
 

@@ -1,6 +1,7 @@
 #include "limit.h"
 
 #include "../core/roster.h"
+#include "hosts.h"
 #include "nesting.h"
 #include "outcome.h"
 #include "registry.h"
@@ -149,6 +150,9 @@ bool
 limit_withdraw(struct task *task)
 {
     struct crew *crew = task->crew;
+    if (task->hosted != NULL && task->hosted->kind != HOSTED_HOST) {
+        return hosts_withdraw(task);
+    }
     if (crew == NULL || task->generation != registry_generation() ||
         !pool_remove(&crew->pool, &task->job)) {
         return false;

@@ -87,6 +87,17 @@ message_free(struct message *message)
     wire_buffer_free(&message->bytes);
 }
 
+void
+message_move(struct message *to, struct message *from)
+{
+    message_free(to);
+    *to = *from;
+    if (!from->bytes.on_heap) {
+        to->bytes.data = to->room;
+    }
+    message_init(from);
+}
+
 size_t
 message_size(const struct message *message)
 {

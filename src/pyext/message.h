@@ -61,6 +61,8 @@ void message_init(struct message *message);
 /* Empties it for reuse, giving back views and keeping memory. */
 void message_reset(struct message *message);
 void message_free(struct message *message);
+/* `to` has what `from` had, which is empty then; what `to` had is freed. */
+void message_move(struct message *to, struct message *from);
 /* What it carries, in bytes: its own, and the memory that is lent beside them. */
 size_t message_size(const struct message *message);
 /* The view at a position, and the place where it stands. */

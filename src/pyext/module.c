@@ -12,6 +12,7 @@
 #include "handover.h"
 #include "home.h"
 #include "homecall.h"
+#include "hosting.h"
 #include "interp.h"
 #include "kept.h"
 #include "lending.h"
@@ -198,6 +199,8 @@ module_exec(PyObject *module)
     DO(state->context_names);                                           \
     DO(state->context_base);                                            \
     DO(state->context_spare);                                           \
+    DO(state->host_type);                                               \
+    DO(state->host_call_type);                                          \
     DO(state->definition_type);                                         \
     DO(state->definitions);                                             \
     DO(state->future_type);                                             \
@@ -287,6 +290,7 @@ static PyMethodDef module_methods[] = {
     {"find_spec", _PyCFunction_CAST(homecall_find_spec), METH_FASTCALL | METH_KEYWORDS,
      homecall_find_spec_doc},
     {"call_home", homecall_call_home, METH_O, homecall_call_home_doc},
+    {"host", hosting_host, METH_O, hosting_host_doc},
     {"place", homecall_place, METH_NOARGS, homecall_place_doc},
     {"watch_levels", homecall_watch_levels, METH_O, homecall_watch_levels_doc},
     {NULL, NULL, 0, NULL},

@@ -119,18 +119,21 @@ options_parse(struct options *options, PyObject *args, PyObject *kwargs)
                             "context_vars",
                             "limit",
                             "recycling",
+                            "tasks_per_interpreter",
                             NULL};
     PyObject *max_workers = Py_None, *max_interpreters = Py_None, *grace = NULL,
              *cache_bytes = NULL;
+    unsigned most_hosted = 0;
     *options = (struct options){.initializer = Py_None};
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "|OOOO$OO!OOO!O!O!:InterpreterThreadPoolExecutor", names, &max_workers,
+            args, kwargs, "|OOOO$OO!OOO!O!O!I:InterpreterThreadPoolExecutor", names, &max_workers,
             &options->prefix, &options->initializer, &options->initargs, &max_interpreters,
             &PyTuple_Type, &options->preload, &grace, &cache_bytes, &PyTuple_Type,
             &options->context_vars, &PyTuple_Type, &options->limit, &PyTuple_Type,
-            &options->recycling)) {
+            &options->recycling, &most_hosted)) {
         return -1;
     }
+    options->most_hosted = most_hosted;
     if (parse_grace(grace, &options->grace) < 0 ||
         parse_cache_bytes(cache_bytes, &options->cache_bytes) < 0 ||
         parse_counts(max_workers, max_interpreters, &options->workers, &options->interpreters) <

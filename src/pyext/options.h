@@ -13,6 +13,7 @@ struct options {
     unsigned interpreters;
     int64_t grace;          /* nanoseconds; OS_FOREVER */
     size_t cache_bytes;     /* 0: no arguments are kept */
+    size_t most_hosted;     /* coroutines that a host may serve at a time; 0: any number */
     PyObject *prefix;       /* of the names of threads: anything */
     PyObject *initializer;  /* a callable, or None */
     PyObject *initargs;     /* not checked */

@@ -55,6 +55,25 @@ preload_new(PyObject *names)
     return preload;
 }
 
+struct preload *
+preload_copy(const struct preload *preload)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < preload->count; i++) {
+        bytes += strlen(preload->names[i]) + 1;
+    }
+    struct preload *copy = malloc(sizeof(*copy) + preload->count * sizeof(char *) + bytes);
+    if (copy != NULL) {
+        char *place = (char *)&copy->names[preload->count];
+        copy->count = preload->count;
+        for (size_t i = 0; i < preload->count; i++) {
+            copy->names[i] = place;
+            place = stpcpy(place, preload->names[i]) + 1;
+        }
+    }
+    return copy;
+}
+
 void
 preload_free(struct preload *preload)
 {

@@ -16,6 +16,8 @@ struct preload {
 
 /* Of a tuple of str, absolute names of modules. NULL with an exception. Call it attached. */
 struct preload *preload_new(PyObject *names);
+/* NULL: out of memory. */
+struct preload *preload_copy(const struct preload *preload);
 /* `preload` may be NULL. */
 void preload_free(struct preload *preload);
 

@@ -3,6 +3,7 @@
 #include "../core/aside.h"
 #include "../core/awake.h"
 #include "abandon.h"
+#include "hosts.h"
 #include "interp.h"
 #include "leased.h"
 #include "outcome.h"
@@ -25,6 +26,17 @@ each_pool(void (*visit)(struct pool *pool))
     }
 }
 
+static void
+each_hosts(void (*visit)(struct hosts *hosts))
+{
+    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
+        struct hosts *hosts = crew_hosts(LIST_ENTRY(node, struct crew, node));
+        if (hosts != NULL) {
+            visit(hosts);
+        }
+    }
+}
+
 /* What was to be told is the parent's, and its loops'. */
 static void
 forget_told(void)
@@ -40,6 +52,7 @@ before_fork(void)
     os_mutex_lock(&registry.lock);
     stopping_before_fork();
     each_pool(pool_before_fork);
+    each_hosts(hosts_before_fork);
     interp_before_fork();
 }
 
@@ -47,6 +60,7 @@ static void
 after_fork_in_parent(void)
 {
     interp_after_fork_in_parent();
+    each_hosts(hosts_after_fork_in_parent);
     each_pool(pool_after_fork_in_parent);
     stopping_after_fork_in_parent();
     os_mutex_unlock(&registry.lock);
@@ -56,6 +70,7 @@ static void
 after_fork_in_child(void)
 {
     interp_after_fork_in_child();
+    each_hosts(hosts_after_fork_in_child);
     each_pool(pool_after_fork_in_child);
     stopping_after_fork_in_child();
     forget_told();
@@ -113,6 +128,14 @@ registry_remove(struct crew *crew)
     os_mutex_unlock(&registry.lock);
 }
 
+void
+registry_set_hosts(struct crew *crew, struct hosts *hosts)
+{
+    os_mutex_lock(&registry.lock);
+    atomic_store_explicit(&crew->hosts, hosts, memory_order_release);
+    os_mutex_unlock(&registry.lock);
+}
+
 /* -- exit -- */
 
 /* The first crew that `suits`, held; all are closed on the way. */
@@ -125,6 +148,7 @@ find_crew(bool (*suits)(struct crew *crew))
     for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
         struct crew *crew = LIST_ENTRY(node, struct crew, node);
         pool_close(&crew->pool);
+        hosts_close(crew_hosts(crew));
         if (found == NULL && suits(crew)) {
             found = crew;
             crew_hold(crew);

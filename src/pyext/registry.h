@@ -17,6 +17,8 @@ int registry_init(void);
 /* Attached to the main interpreter. A crew that is not in it may be removed. */
 void registry_add(struct crew *crew);
 void registry_remove(struct crew *crew);
+/* The crew has hosts from now on: so a fork finds it with them all along, or without. */
+void registry_set_hosts(struct crew *crew, struct hosts *hosts);
 
 /* At exit: refuses new work everywhere, finishes what was accepted, waits until no worker of any
  * crew is left: the interpreter must not be finalized under running workers. With `stop`, or from the first Ctrl-C on,

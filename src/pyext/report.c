@@ -3,6 +3,7 @@
 #include "../core/aside.h"
 #include "../core/roster.h"
 #include "func.h"
+#include "hosts.h"
 #include "interp.h"
 #include "stack.h"
 
@@ -18,6 +19,29 @@ times_of(const struct stats_sum_times *times)
                          stats_quantile(times, 0.5) / 1e9, stats_quantile(times, 0.99) / 1e9);
 }
 
+/* Adds what its hosts serve, and their threads and interpreters. */
+static void
+add_hosts(struct hosts *hosts, struct roster_totals *totals)
+{
+    struct roster_totals *inner = malloc(sizeof(*inner));
+    if (inner == NULL) {
+        return;
+    }
+    struct mailroom_load load;
+    mailroom_weigh(&hosts->room, &load);
+    totals->pending += load.pending;
+    totals->sum.running += load.running;
+    for (size_t i = 0; i < STATS_EVENTS; i++) {
+        totals->sum.events[i] += atomic_load_explicit(&hosts->counts[i], memory_order_relaxed);
+    }
+    roster_total(&hosts->inner->pool, inner);
+    totals->sum.events[STATS_SET_ASIDE] += inner->sum.events[STATS_SET_ASIDE];
+    totals->sum.events[STATS_RECYCLED] += inner->sum.events[STATS_RECYCLED];
+    totals->workers += inner->workers;
+    totals->made += inner->made;
+    free(inner);
+}
+
 PyObject *
 report_totals(struct crew *crew)
 {
@@ -26,6 +50,9 @@ report_totals(struct crew *crew)
         return PyErr_NoMemory();
     }
     roster_total(&crew->pool, totals);
+    if (crew_hosts(crew) != NULL) {
+        add_hosts(crew_hosts(crew), totals);
+    }
     const uint64_t *events = totals->sum.events;
     PyObject *wait = times_of(&totals->sum.wait);
     PyObject *run = times_of(&totals->sum.run);
@@ -197,8 +224,8 @@ describe(const struct seen *seen, int64_t now, PyObject *stack)
     return result;
 }
 
-PyObject *
-report_workers(struct crew *crew, int64_t patience_ns)
+static PyObject *
+workers_of(struct crew *crew, int64_t patience_ns)
 {
     struct seen_all all = {.room = pool_workers(&crew->pool) + pool_aside(&crew->pool)};
     all.seen = PyMem_Calloc(all.room > 0 ? all.room : 1, sizeof(*all.seen));
@@ -234,4 +261,20 @@ report_workers(struct crew *crew, int64_t patience_ns)
     }
     PyMem_Free(all.seen);
     return result;
+}
+
+PyObject *
+report_workers(struct crew *crew, int64_t patience_ns)
+{
+    PyObject *workers = workers_of(crew, patience_ns);
+    struct hosts *hosts = crew_hosts(crew);
+    if (workers == NULL || hosts == NULL) {
+        return workers;
+    }
+    PyObject *more = workers_of(hosts->inner, patience_ns);
+    if (more == NULL || PyList_SetSlice(workers, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, more) < 0) {
+        Py_CLEAR(workers);
+    }
+    Py_XDECREF(more);
+    return workers;
 }

@@ -1,8 +1,11 @@
 #include "run.h"
 
 #include "awaited.h"
+#include "callkind.h"
+#include "hosts.h"
 #include "limit.h"
 #include "loops.h"
+#include "registry.h"
 #include "submit.h"
 
 /* An untagged function runs in a copy of the caller's context, as by asyncio.to_thread():
@@ -48,6 +51,14 @@ make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *
                      function);
         return NULL;
     }
+    if (callkind_of(function, state->tag_type) != CALL_VALUE) {
+        PyErr_Format(
+            PyExc_TypeError,
+            "%R is a coroutine function: tag it, run(interpreter(f), ...), to have it run in "
+            "an interpreter; or await it without an executor",
+            function);
+        return NULL;
+    }
     PyObject *partial = in_callers_context(state, function, values, count, keywords);
     struct task *task = partial == NULL ? NULL : submit_make(state, crew, partial, NULL, 0, NULL);
     Py_XDECREF(partial);
@@ -83,6 +94,16 @@ run_in_turn(PyObject *executor, const struct crew *crew, PyObject *function,
     return coroutine;
 }
 
+/* The iterator for a generator's call, which it takes over. */
+static PyObject *
+stream_of(PyObject *executor, PyObject *call)
+{
+    PyObject *args[] = {executor, call};
+    PyObject *stream = call == NULL ? NULL : state_call("_streams", "Stream", args, 2);
+    Py_XDECREF(call);
+    return stream;
+}
+
 PyObject *
 run(struct state *state, PyObject *executor, struct crew *crew, PyObject *function,
     PyObject *const *values, size_t count, PyObject *keywords, struct turn *turn)
@@ -93,17 +114,46 @@ run(struct state *state, PyObject *executor, struct crew *crew, PyObject *functi
     }
     struct task *task = make_task(state, crew, function, values, count, keywords);
     bool failed = task != NULL && fstate_is_done(&task->state);
+    bool streams = task != NULL && task->hosted != NULL && task->hosted->kind == HOSTED_GENERATOR;
     PyObject *call = task == NULL ? NULL : awaited_new(state, loop, task);
     Py_DECREF(loop);
     if (call == NULL || failed) {
-        return call;
+        return streams ? stream_of(executor, call) : call;
     }
     bool waits = turn == NULL && limit_is_set(crew) && !crew->limit.raises;
     int queued = waits ? submit_queue_if_room(state, crew, task)
                        : submit_queue(state, crew, task, turn, OS_FOREVER);
     if (queued >= (waits ? 1 : 0)) {
-        return call;
+        return streams ? stream_of(executor, call) : call;
     }
     awaited_discard(state, call);
     return queued < 0 ? NULL : run_in_turn(executor, crew, function, values, count, keywords);
+}
+
+PyObject *
+run_fetch(struct state *state, PyObject *op, unsigned long long taken, bool closes)
+{
+    struct task *stream = awaited_task(state, op);
+    if (stream == NULL || stream->generation != registry_generation()) {
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    }
+    LoopObject *loop = loops_running(state, "reading from an asynchronous generator");
+    struct task *task = loop == NULL ? NULL : task_new(true, registry_generation());
+    if (task == NULL) {
+        Py_XDECREF(loop);
+        return NULL;
+    }
+    task->interruptible = true;
+    PyObject *call = awaited_new(state, loop, task);
+    Py_DECREF(loop);
+    bool posted = false;
+    if (call == NULL || hosts_post_fetch(task, stream, taken, closes, &posted) == 0) {
+        if (call == NULL || posted) {
+            return call;
+        }
+        awaited_discard(state, call);
+        return Py_NewRef(Py_None);
+    }
+    awaited_discard(state, call);
+    return NULL;
 }

@@ -12,4 +12,8 @@
 PyObject *run(struct state *state, PyObject *executor, struct crew *crew, PyObject *function,
               PyObject *const *values, size_t count, PyObject *keywords, struct turn *turn);
 
+/* The next items of an asynchronous generator, whose call `stream` is: something to await. None: the generator
+ * is not there any more. `taken`: items that were used by now. */
+PyObject *run_fetch(struct state *state, PyObject *stream, unsigned long long taken, bool closes);
+
 #endif

@@ -43,6 +43,10 @@ struct state {
     PyObject *outputs[2];   /* sys.stdout, sys.stderr as they were made, or NULL */
     bool wrote[2];          /* to them, since the last flush */
 
+    /* workers' interpreters; of hosting: made for the first host */
+    PyObject *host_type;
+    PyObject *host_call_type;
+
     /* where executors live: made by executor_types() */
     bool executors_ready; /* what follows is complete, and the process prepared */
     PyTypeObject *definition_type;

@@ -3,6 +3,7 @@
 #include "../core/aside.h"
 #include "../core/roster.h"
 #include "future.h"
+#include "hosts.h"
 #include "interp.h"
 #include "worker.h"
 
@@ -50,7 +51,8 @@ set_aside(struct watched *watched)
     }
     struct worker_thread *worker = target->worker;
     struct crew *crew = worker->crew;
-    struct task *task = watched->expired ? watched->job : NULL;
+    struct host *host = atomic_load_explicit(&target->host, memory_order_relaxed);
+    struct task *task = watched->expired ? watched->job : host != NULL ? host->task : NULL;
     crew_hold(crew);
     if (task != NULL) {
         task_hold(task);
@@ -164,7 +166,9 @@ stopping_begin(struct target *target, struct state *state, struct task *task)
             return false;
         }
     }
-    target_open(target, state, number_of(task));
+    bool is_host = task->hosted != NULL; /* a call for hosts is never a worker's */
+    target_open(target, state, number_of(task),
+                is_host ? task->hosted->host : NULL);
     return true;
 }
 
@@ -177,7 +181,23 @@ stopping_settle(struct task *task)
 void
 stopping_ask(struct task *task)
 {
+    if (task->hosted != NULL && task->hosted->kind != HOSTED_HOST) {
+        hosts_ask(task);
+        return;
+    }
     watch_ask(&watch, &task->place, number_of(task)); /* without a thread it goes on, for nothing */
+}
+
+void
+stopping_remind(struct task *task, int64_t at)
+{
+    watch_ask_at(&watch, &task->place, number_of(task), at);
+}
+
+void
+stopping_calm(struct task *task)
+{
+    watch_calm(&watch, &task->place);
 }
 
 static bool

@@ -35,6 +35,10 @@ void stopping_pass(void);
 
 /* The task was cancelled while it ran: it shall stop. Attached or not. */
 void stopping_ask(struct task *task);
+/* The same for a host, whose task this is, at the time `at` (of os_now_ns()), unless it has said stopping_calm() by then. */
+void stopping_remind(struct task *task, int64_t at);
+/* For a host's own thread: it has done what it was reminded of. */
+void stopping_calm(struct task *task);
 /* Whatever runs in the crew's interpreters shall stop. */
 void stopping_ask_crew(struct crew *crew);
 /* Whatever runs at the targets that are `meant` shall stop, now and from now on; under the watch's lock. */

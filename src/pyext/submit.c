@@ -6,6 +6,7 @@
 #include "definition.h"
 #include "future.h"
 #include "home.h"
+#include "hosts.h"
 #include "lending.h"
 #include "limit.h"
 #include "registry.h"
@@ -326,6 +327,27 @@ submit_prepare_interps(struct state *state, struct crew *crew)
     return -1;
 }
 
+/* A new task for a call of `tag`. */
+static struct task *
+new_tagged(TagObject *tag)
+{
+    struct task *task = task_new(true, registry_generation());
+    if (task == NULL) {
+        return NULL;
+    }
+    task->interruptible = !tag->options.uninterruptible;
+    task->limit = tag->options.limit;
+    if (tag->kind != CALL_VALUE) {
+        bool streams = tag->kind == CALL_GENERATOR;
+        if (hosts_mark(task, streams ? HOSTED_GENERATOR : HOSTED_COROUTINE) < 0) {
+            task_drop(task);
+            return NULL;
+        }
+        task->hosted->buffer = tag->options.buffer;
+    }
+    return task;
+}
+
 static struct task *
 make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_call *call,
             struct batch *batch)
@@ -341,11 +363,7 @@ make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_
             return NULL;
         }
     }
-    struct task *task = task_new(true, registry_generation());
-    if (task != NULL) {
-        task->interruptible = !tag->options.uninterruptible;
-        task->limit = tag->options.limit;
-    }
+    struct task *task = new_tagged(tag);
     if (task == NULL || fill_tagged(state, crew, task, tag, call, batch) == 0) {
         return task;
     }
@@ -522,6 +540,14 @@ submit(struct state *state, struct crew *crew, PyObject *function, PyObject *con
     if (task == NULL) {
         return NULL;
     }
+    if (task->hosted != NULL && task->hosted->kind == HOSTED_GENERATOR) {
+        PyErr_Format(PyExc_TypeError,
+                     "%R is an asynchronous generator function, which gives more than one result: "
+                     "`async for item in executor.run(...)` gives them one by one",
+                     function);
+        task_drop(task);
+        return NULL;
+    }
     bool failed = fstate_is_done(&task->state);
     PyObject *future = future_new(state, task);
     if (future != NULL && !failed && submit_queue(state, crew, task, turn, OS_FOREVER) < 0) {
@@ -622,6 +648,14 @@ batch_add(struct batch *batch, PyObject *const *values, size_t count)
     struct task *task =
         make_task(batch->state, batch->crew, batch->function, values, count, NULL, batch);
     if (task == NULL) {
+        return NULL;
+    }
+    if (task->hosted != NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "map() calls functions, and %R is a coroutine function: use "
+                     "`async for result in executor.amap(...)`",
+                     batch->function);
+        task_drop(task);
         return NULL;
     }
     task->wanted = true;

@@ -34,6 +34,8 @@ int submit_prepare_interps(struct state *state, struct crew *crew);
  * waits as long as the crew has it, and until `deadline` (of os_now_ns()). -1 with an exception. */
 int submit_queue(struct state *state, struct crew *crew, struct task *task, struct turn *turn,
                  int64_t deadline);
+/* The same without a limit, for what is no call of the user's. */
+int submit_start(struct state *state, struct crew *crew, struct task *task);
 /* Cancels a task without a future, whose outcome nobody will read, and drops it: what has not started never
  * will, and what runs is interrupted, where it can be. */
 void submit_give_up(struct task *task);

@@ -1,6 +1,7 @@
 /* Queueing a task that submit has made. */
 #include "submit.h"
 
+#include "hosts.h"
 #include "limit.h"
 #include "outcome.h"
 #include "registry.h"
@@ -83,6 +84,9 @@ int
 submit_queue(struct state *state, struct crew *crew, struct task *task, struct turn *turn,
              int64_t deadline)
 {
+    if (task->hosted != NULL) {
+        return hosts_post(state, crew, task);
+    }
     struct pool *pool = &crew->pool;
     bool near = outcome_is_awaited_at_once(task);
     task_hold(task);
@@ -98,6 +102,9 @@ submit_queue(struct state *state, struct crew *crew, struct task *task, struct t
 int
 submit_queue_if_room(struct state *state, struct crew *crew, struct task *task)
 {
+    if (task->hosted != NULL) {
+        return hosts_post(state, crew, task) < 0 ? -1 : 1;
+    }
     task_hold(task);
     task->crew = crew;
     pool_submitted submitted = pool_submit(&crew->pool, &task->job);
@@ -107,6 +114,14 @@ submit_queue_if_room(struct state *state, struct crew *crew, struct task *task)
         return 0;
     }
     return after_submitting(state, crew, task, (int)submitted) < 0 ? -1 : 1;
+}
+
+int
+submit_start(struct state *state, struct crew *crew, struct task *task)
+{
+    task_hold(task);
+    task->crew = crew;
+    return after_submitting(state, crew, task, (int)pool_submit(&crew->pool, &task->job));
 }
 
 void

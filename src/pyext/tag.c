@@ -33,8 +33,10 @@ tag_of(PyTypeObject *type, PyObject *marked, struct tag_options *options)
         tag_options_clear(options);
         return NULL;
     }
-    self->vectorcall = options->everywhere ? tag_call_everywhere : tag_call;
     self->marked = marked;
+    self->kind = callkind_of(marked, type);
+    self->vectorcall =
+        options->everywhere && self->kind == CALL_VALUE ? tag_call_everywhere : tag_call;
     self->options = *options;
     return (PyObject *)self;
 }
@@ -343,6 +345,14 @@ tag_get_marked(PyObject *op, void *Py_UNUSED(closure))
     return Py_NewRef(((TagObject *)op)->marked);
 }
 
+/* What a call gives: for the rooms in Python. */
+static PyObject *
+tag_get_gives(PyObject *op, void *Py_UNUSED(closure))
+{
+    static const char *const names[] = {"value", "coroutine", "generator"};
+    return PyUnicode_FromString(names[((TagObject *)op)->kind]);
+}
+
 static PyMethodDef tag_methods[] = {
     {"__reduce__", tag_reduce, METH_NOARGS, NULL},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
@@ -351,6 +361,7 @@ static PyMethodDef tag_methods[] = {
 
 static PyGetSetDef tag_getset[] = {
     {"fn", tag_get_marked, NULL, "The callable that is marked.", NULL},
+    {"_gives", tag_get_gives, NULL, NULL, NULL},
     {"__wrapped__", tag_get_marked, NULL, "The callable that is marked.", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -5,6 +5,7 @@
 #ifndef AIOINTERP_TAG_H
 #define AIOINTERP_TAG_H
 
+#include "callkind.h"
 #include "state.h"
 #include "tag_options.h"
 
@@ -13,6 +14,7 @@ typedef struct {
     vectorcallfunc vectorcall;
     PyObject *marked;           /* the callable; never changes */
     PyObject *definition;       /* what definition_find() last gave, or NULL */
+    call_kind kind;             /* of `marked`; never changes */
     struct tag_options options; /* never change */
 } TagObject;
 

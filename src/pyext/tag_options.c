@@ -2,6 +2,9 @@
 
 #include "state.h"
 
+/* Items. */
+enum { DEFAULT_BUFFER = 64 };
+
 /* Seconds: 285 years, which is for ever. */
 #define LONGEST_LIMIT 9e9
 
@@ -63,6 +66,22 @@ check_everywhere(struct state *Py_UNUSED(state), PyObject *value)
     return Py_NewRef(everywhere ? Py_True : Py_None);
 }
 
+/* Items, as an int. */
+static PyObject *
+check_buffer(struct state *Py_UNUSED(state), PyObject *value)
+{
+    Py_ssize_t count = PyNumber_AsSsize_t(value, NULL); /* clipped when it is too large */
+    if (count == -1 && PyErr_Occurred()) {
+        return PyErr_Format(PyExc_TypeError, "buffer must be an int, not %R of type %T", value,
+                            value);
+    }
+    if (count <= 0) {
+        return PyErr_Format(PyExc_ValueError, "buffer must be greater than 0, not %R", value);
+    }
+    return count == DEFAULT_BUFFER ? Py_NewRef(Py_None)
+                                   : PyLong_FromSsize_t(Py_MIN(count, INT32_MAX));
+}
+
 static const struct option {
     const char *name;
     check_option check;
@@ -71,6 +90,7 @@ static const struct option {
     {"timeout", check_timeout},
     {"interruptible", check_interruptible},
     {"everywhere", check_everywhere},
+    {"buffer", check_buffer},
 };
 
 /* For those who act on the options. -1 with an exception: they do not go together. */
@@ -80,6 +100,8 @@ unpack(struct tag_options *options)
     options->context_vars = PyDict_GetItemString(options->given, "context_vars");
     options->uninterruptible = PyDict_GetItemString(options->given, "interruptible") != NULL;
     options->everywhere = PyDict_GetItemString(options->given, "everywhere") != NULL;
+    PyObject *buffer = PyDict_GetItemString(options->given, "buffer");
+    options->buffer = buffer == NULL ? DEFAULT_BUFFER : (unsigned)PyLong_AsUnsignedLong(buffer);
     PyObject *timeout = PyDict_GetItemString(options->given, "timeout");
     double nanoseconds = timeout == NULL ? 0 : PyFloat_AS_DOUBLE(timeout) * 1e9;
     options->limit = nanoseconds > 0 && nanoseconds < 1 ? 1 : (int64_t)nanoseconds;
@@ -122,7 +144,7 @@ int
 tag_options_make(struct tag_options *options, struct state *state,
                  const struct tag_options *inherited, PyObject *keywords)
 {
-    *options = (struct tag_options){NULL};
+    *options = (struct tag_options){.buffer = DEFAULT_BUFFER};
     if (keywords == NULL || PyDict_GET_SIZE(keywords) == 0) {
         if (inherited != NULL) {
             tag_options_copy(options, inherited);
@@ -164,7 +186,7 @@ void
 tag_options_clear(struct tag_options *options)
 {
     PyObject *given = options->given;
-    *options = (struct tag_options){NULL};
+    *options = (struct tag_options){.buffer = DEFAULT_BUFFER};
     Py_XDECREF(given);
 }
 

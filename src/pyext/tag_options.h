@@ -21,6 +21,7 @@ struct tag_options {
     /* the same for those who act on it, borrowed from `given`: */
     PyObject *context_vars; /* tuple of ContextVar; NULL: none */
     int64_t limit;          /* ns that the call may run; 0: for ever */
+    unsigned buffer;        /* items that an asynchronous generator may be ahead; at least 1 */
     bool uninterruptible;   /* once it runs, it is not to be stopped */
     bool everywhere;        /* a direct call leases an interpreter (leased) */
 };

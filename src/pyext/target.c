@@ -1,9 +1,20 @@
 #include "target.h"
 
 #include "../core/watch.h"
+#include "hosting.h"
+#include "hosts.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Of the calling thread. */
+static _Thread_local struct target *mine;
+
+struct target *
+target_mine(void)
+{
+    return mine;
+}
 
 struct target *
 target_new(void)
@@ -21,6 +32,9 @@ target_own(struct target *target, struct crew *crew, void *worker)
     target->crew = crew;
     target->worker = worker;
     target_use(target);
+    if (worker != NULL) {
+        mine = target;
+    }
 }
 
 void
@@ -50,8 +64,9 @@ target_drop(struct target *target)
 }
 
 void
-target_open(struct target *target, struct state *state, uint64_t number)
+target_open(struct target *target, struct state *state, uint64_t number, struct host *host)
 {
+    atomic_store_explicit(&target->host, host, memory_order_relaxed);
     target->number = number;
     target->exception = state->interrupted;
     target->raised = target->unsound = false;
@@ -64,6 +79,7 @@ bool
 target_close(struct target *target)
 {
     atomic_store_explicit(&target->inside, NULL, memory_order_relaxed);
+    atomic_store_explicit(&target->host, NULL, memory_order_relaxed); /* settling orders it */
     if (target->sent) {
         target->sent = false;
         PyThreadState_SetAsyncExc(thread_of(target), NULL);
@@ -89,17 +105,16 @@ comes_from_interruption(PyObject *exception, PyObject *type)
     return found;
 }
 
-static bool
-is_cleaning_up(struct target *target)
+bool
+target_is_handling(PyObject *type)
 {
     PyObject *handled = PyErr_GetHandledException();
-    bool result = comes_from_interruption(handled, target->exception);
+    bool result = comes_from_interruption(handled, type);
     Py_XDECREF(handled);
     return result;
 }
 
-/* Whether the code of `frame` belongs to the standard library, which the task shares with whatever else runs in
- * its interpreter: a half-done import, or a lock that is held, would be there for good. */
+/* A half-done import, or a lock that is held, would be there for good. */
 static bool
 is_shared_code(PyFrameObject *frame, PyObject *standard)
 {
@@ -122,6 +137,13 @@ is_shared_code(PyFrameObject *frame, PyObject *standard)
     PyErr_Clear();
     Py_XDECREF(globals);
     return result;
+}
+
+bool
+target_is_shared_code(PyFrameObject *frame)
+{
+    PyObject *standard = PySys_GetObject("stdlib_module_names");
+    return standard == NULL || !PyAnySet_Check(standard) || is_shared_code(frame, standard);
 }
 
 /* Whether all Python code that is under way in this thread is the task's own. */
@@ -148,7 +170,7 @@ interrupt(struct target *target)
         PyThreadState_SetAsyncExc(thread_of(target), target->exception);
         return 0;
     }
-    if (is_cleaning_up(target)) {
+    if (target_is_handling(target->exception)) {
         return 0;
     }
     target->unsound = target->unsound || !is_sound_place();
@@ -167,7 +189,8 @@ answer(void *argument)
     bool here =
         atomic_load_explicit(&target->inside, memory_order_relaxed) == PyInterpreterState_Get();
     bool meant = here && (wanted == WATCH_ANY || wanted == target->number);
-    int result = meant ? interrupt(target) : 0;
+    struct host *host = atomic_load_explicit(&target->host, memory_order_relaxed);
+    int result = !meant ? 0 : host != NULL ? hosting_interrupt(target, wanted) : interrupt(target);
     target_drop(target);
     return result;
 }
@@ -179,6 +202,10 @@ target_knock(struct target *target, uint64_t number)
     if (interpreter == NULL ||
         atomic_load_explicit(&target->phase, memory_order_acquire) == TARGET_OUTSIDE) {
         return;
+    }
+    struct host *host = atomic_load_explicit(&target->host, memory_order_relaxed);
+    if (host != NULL) {
+        os_bell_ring(host->bell.ringing); /* so that it says that it gets on */
     }
     atomic_store_explicit(&target->wanted, number, memory_order_relaxed);
     if (atomic_exchange_explicit(&target->knocking, true, memory_order_relaxed)) {

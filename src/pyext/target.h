@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 struct crew;
+struct host;
 struct interp;
 
 struct target {
@@ -35,6 +36,10 @@ struct target {
     /* Where the task is; NULL: there is none that may be interrupted. Written attached to that interpreter: so whoever
      * is attached to one and finds it here is alone with what follows. */
     _Atomic(PyInterpreterState *) inside;
+
+    /* The host that the task is, or NULL: set by the worker. Whoever finds it, under the watch's lock, finds it alive, since
+     * the worker settles its task before it lets go of it. */
+    _Atomic(struct host *) host;
 
     /* Whose turn it is to say how the task goes on. INSIDE → OUTSIDE by the worker, INSIDE → ASIDE by the watch; ASIDE →
      * OUTSIDE by the worker or ASIDE → GIVEN_UP by a guard (abandon), both with the GIL of that interpreter. */
@@ -63,10 +68,19 @@ void target_hold(struct target *target);
 /* Gives a reference back. Any thread. */
 void target_drop(struct target *target);
 
-/* Attached to the interpreter of `state`: a task begins there. `number` is not 0. */
-void target_open(struct target *target, struct state *state, uint64_t number);
+/* The calling thread's, if that is a worker's; or NULL. */
+struct target *target_mine(void);
+
+/* Attached to the interpreter of `state`: a task begins there. `number` is not 0. `host`: it is one (hosting decides what
+ * of it is interrupted), or NULL. */
+void target_open(struct target *target, struct state *state, uint64_t number, struct host *host);
 /* Attached as before: it has ended, nothing will be raised in it any more. True: the worker was set aside meanwhile. */
 bool target_close(struct target *target);
+
+/* Whether the exception that is being handled is of `type`, or was raised while one was being handled. Attached. */
+bool target_is_handling(PyObject *type);
+/* Whether the code of `frame` is shared with whatever else runs in its interpreter: that of the standard library, or ours. */
+bool target_is_shared_code(PyFrameObject *frame);
 
 /* Detached; at most one thread of a process at a time, and no interpreter ends meanwhile. Nothing happens if it was asked before and did not get round to it yet. */
 void target_knock(struct target *target, uint64_t number);

@@ -1,6 +1,7 @@
 #include "task.h"
 
 #include "crew.h"
+#include "hosts.h"
 #include "registry.h"
 
 #include <stdlib.h>
@@ -29,6 +30,7 @@ task_new(bool tagged, unsigned generation)
     task->wanted = false;
     task->keeps_future = false;
     task->crew = NULL;
+    task->hosted = NULL;
     task->awaiter = NULL;
     task->future = NULL;
     task->result = NULL;
@@ -80,6 +82,9 @@ task_free(struct task *task)
         message_free(&task->tagged.message);
     }
     Py_XDECREF(task->result);
+    if (task->hosted != NULL) {
+        hosts_unmark(task);
+    }
     free(task);
 }
 

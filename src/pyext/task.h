@@ -42,6 +42,8 @@ struct plain_call {
     PyObject *kwargs; /* dict or NULL */
 };
 
+struct hosted;
+
 struct task {
     struct job job;
     struct combined told; /* in the crew's `told`; by who has ended the task, then by who tells */
@@ -59,6 +61,7 @@ struct task {
     struct crew
         *crew; /* whose workers will run it, from when it is queued, or NULL; borrowed: sure to
                             be there while it is pending. With the submitter's GIL */
+    struct hosted *hosted;   /* what a call for hosts has besides (hosts), or NULL; owned */
     struct awaiter *awaiter; /* in an event loop (loops), which is told when it ends; or NULL */
     PyObject *future;        /* the future's object; borrowed unless kept, NULL once it is gone */
     PyObject *result;

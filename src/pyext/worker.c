@@ -281,7 +281,7 @@ static struct job *
 publish_stoppable(struct worker_thread *worker, struct task *task)
 {
     bool stopped = task->outcome == OUTCOME_STOPPED;
-    if (stopped || task->limit > 0 || fstate_is_done(&task->state)) {
+    if (stopped || task->limit > 0 || task->hosted != NULL || fstate_is_done(&task->state)) {
         task->expired = stopping_settle(task) ? EXPIRED : NOT_EXPIRED;
     }
     count_tagged(worker, task);
