@@ -167,8 +167,7 @@ stopping_begin(struct target *target, struct state *state, struct task *task)
         }
     }
     bool is_host = task->hosted != NULL; /* a call for hosts is never a worker's */
-    target_open(target, state, number_of(task),
-                is_host ? task->hosted->host : NULL);
+    target_open(target, state, number_of(task), is_host ? task->hosted->host : NULL);
     return true;
 }
 
