@@ -1,6 +1,7 @@
 """Tasks of dask's in interpreters: a real cluster of two workers, and the executor by itself."""
 
 import asyncio
+import copyreg
 import json
 import os
 import pickle
@@ -26,6 +27,12 @@ import click  # noqa: E402
 from dask._task_spec import Alias, DataNode, Dict, List, Task, TaskRef  # noqa: E402
 
 from aiointerpreters.dask import InterpreterExecutor, Interpreters, dask_setup  # noqa: E402
+
+# distributed has tblib pickle all exceptions there are, in its way, which loses the code of a
+# SystemExit and the like. The other tests of this process are about ours.
+for kind, reducer in list(copyreg.dispatch_table.items()):
+    if reducer.__module__ == "tblib.pickling_support":
+        del copyreg.dispatch_table[kind]
 
 HOLDS = (
     "in interpreters of two workers",
