@@ -707,7 +707,7 @@ def test_the_exit_waits_for_calls_of_other_threads(tmp_path):
     pool = ThreadPoolExecutor(5)
     for n in range(20):
         pool.submit(pass_gate, saying, listening).add_done_callback(
-            lambda future: print("wrong" if future.exception() else "right")
+            lambda future: os.write(1, b"wrong\\n" if future.exception() else b"right\\n")
         )
     assert len(os.read(said, 2)) > 0
     threading._register_atexit(os.close, telling)
