@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.base_events
+import functools
 from collections import deque
 
 from aiointerpreters import _core
@@ -28,26 +29,39 @@ def main() -> None:
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    left: list[asyncio.Task[Any]] = []
+    lost: list[asyncio.Task[Any]] | None = None
     try:
         host = _core.host(loop)
         loop.add_reader(host.fileno(), host.take)
+        loop.set_exception_handler(functools.partial(_report, host))
         try:
             while not host.is_over():
                 try:
                     loop.run_forever()
                 except (KeyboardInterrupt, SystemExit):
                     pass
-        finally:
-            left = host.settle()
+        except BaseException:
+            lost = host.settle()
+            raise
+        host.settle()  # nothing, unless the host was set aside and has come back
     finally:
-        _close(loop, left)
+        _close(loop, lost)
 
 
-def _close(loop: asyncio.AbstractEventLoop, left: list[asyncio.Task[Any]]) -> None:
-    """End what coroutines have left behind, as `asyncio.run` does."""
+def _report(host: _core._Host, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a Task that begins with a SystemExit raises is known, though that Task is never seen."""
+    ends = isinstance(context.get("exception"), (KeyboardInterrupt, SystemExit))
+    if not (ends and host.begins()):
+        loop.default_exception_handler(context)
+
+
+def _close(loop: asyncio.AbstractEventLoop, lost: list[asyncio.Task[Any]] | None) -> None:
+    """End what coroutines have left behind, as `asyncio.run` does.
+
+    `lost`: the loop is of no use any more, and these Tasks will never end.
+    """
     try:
-        if not left:  # else the loop is of no use any more
+        if lost is None:
             tasks = asyncio.all_tasks(loop)
             for task in tasks:
                 task.cancel()
@@ -55,9 +69,10 @@ def _close(loop: asyncio.AbstractEventLoop, left: list[asyncio.Task[Any]]) -> No
     except (KeyboardInterrupt, SystemExit):
         pass
     finally:
-        for task in left:
+        for task in lost or ():
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         asyncio.set_event_loop(None)
+        loop.set_exception_handler(None)  # which refers to the host, and so to the loop
         try:
             loop.close()
         except Exception:

@@ -108,7 +108,8 @@ class InterpreterThreadPoolExecutor(_Executor):
 
     A callable that is marked with `interpreter` runs in a worker's own interpreter, with a GIL of
     its own (PEP 684); any other runs in a worker's thread, as with `ThreadPoolExecutor`. Threads
-    are made as they are needed, an interpreter with the first tagged task that needs one.
+    are made as they are needed, an interpreter with the first tagged task that needs one. Coroutine
+    functions that are marked run on event loops in interpreters, many on one loop (`run`).
 
     What crosses to an interpreter is copied. `None`, numbers, strings, bytes and containers of
     these have an encoding of their own, everything else is pickled (protocol 5); a
@@ -163,11 +164,14 @@ class InterpreterThreadPoolExecutor(_Executor):
         idle_timeout: Seconds after which an interpreter that no task has used is ended, as soon as
             the thread that made it has nothing to do. The thread stays; a tagged task that needs an
             interpreter later has a new one made. None: never. Default: None.
+        tasks_per_interpreter: The most calls of coroutine functions that are under way on one event
+            loop; others wait, in order. Such loops run in interpreters and threads of their own, up
+            to `max_interpreters`, which are made with the first such call. Default: no limit.
 
     Raises:
-        ValueError: `max_workers`, `max_interpreters`, `max_pending`, `max_tasks_per_interpreter` or
-            `idle_timeout` is not positive, `grace`, `argument_cache_bytes` or `pending_timeout` is
-            negative, the last is given with "raise",
+        ValueError: `max_workers`, `max_interpreters`, `max_pending`, `max_tasks_per_interpreter`,
+            `idle_timeout` or `tasks_per_interpreter` is not positive, `grace`,
+            `argument_cache_bytes` or `pending_timeout` is negative, the last is given with "raise",
             `when_full` is neither "block" nor "raise", an item of `preload` is no name that an
             interpreter could import, or one of `context_vars` is found in no module that an
             interpreter could import, and not in `__main__`.
@@ -307,7 +311,8 @@ class InterpreterThreadPoolExecutor(_Executor):
         is room for their calls, so that memory does not grow with their number.
 
         Args:
-            fn: A callable of one argument, tagged or not. An untagged one runs in a thread.
+            fn: A callable of one argument, tagged or not. An untagged one runs in a thread. A
+                tagged coroutine function runs on an event loop in an interpreter.
             items: An iterable, which is read in the thread of the event loop, or an async one.
             limit: The most calls under way, results that nobody has asked for among them. Default:
                 256.

@@ -401,6 +401,7 @@ mailroom_lose(struct mailroom *room, struct mailbox *box, struct list *mails)
     box->retired = true;
     move_out_locked(room, &box->taken, mails);
     move_out_locked(room, &box->posted, mails);
+    ring_locked(box); /* should it be there: it may leave now */
     os_mutex_unlock(&room->lock);
 }
 

@@ -39,6 +39,7 @@ typedef struct {
         *ended; /* calls that have ended and must be told, by told.next; the last first */
     struct combined *stopped; /* ... that were stopped, but not by their future */
     struct combined *skipped; /* ... that were cancelled before they began */
+    bool begins;              /* a Task is being made, which begins at once */
     bool flushes;             /* the loop will call flush() */
     bool stopping;
     bool closing;
@@ -219,12 +220,10 @@ publish(HostObject *self, struct task *task)
     bool interrupted = fstate_is_done(&task->state) || task->outcome == OUTCOME_STOPPED ||
                        task->expired != NOT_EXPIRED;
     bool done = task->outcome == OUTCOME_ENCODED_VALUE;
-    bool counts = task->hosted->kind != HOSTED_FETCH;
-    if (counts) {
-        hosts_count(hosts_of(self), interrupted ? STATS_INTERRUPTED
-                                    : done      ? STATS_DONE
-                                                : STATS_FAILED);
-    }
+    hosts_count(hosts_of(self), task,
+                interrupted ? STATS_INTERRUPTED
+                : done      ? STATS_DONE
+                            : STATS_FAILED);
     if (fstate_is_done(&task->state)) {
         task_drop(task);
         return;
@@ -325,7 +324,7 @@ skip(HostObject *self, struct task *task)
     if (!mailbox_finish(room_of(self), &self->host->box, &task->hosted->mail)) {
         return false;
     }
-    hosts_count(hosts_of(self), STATS_CANCELLED);
+    hosts_count(hosts_of(self), task, STATS_CANCELLED);
     if (fstate_notify_quietly(&task->state) || fstate_get(&task->state) != FSTATE_CANCELLED) {
         task_drop(task);
         return true;
@@ -546,7 +545,9 @@ static int
 make_task(HostObject *self, HostCallObject *call, PyObject *coroutine, PyObject *context)
 {
     PyObject *values[] = {coroutine, self->loop, context, Py_True};
+    self->begins = true;
     call->running = PyObject_Vectorcall(self->task_class, values, 1, self->task_names);
+    self->begins = false;
     if (call->running == NULL) {
         return -1;
     }
@@ -737,6 +738,12 @@ host_is_over(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyBool_FromLong(mailbox_leave(room_of(self), &self->host->box));
 }
 
+static PyObject *
+host_begins(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(((HostObject *)op)->begins);
+}
+
 /* The loop runs no more: what has ended there is published, and the Tasks of all other calls are given. */
 static PyObject *
 host_settle(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -819,6 +826,7 @@ static PyMethodDef host_methods[] = {
     {"flush", host_flush, METH_NOARGS, PyDoc_STR("Publish what has ended.")},
     {"fileno", host_fileno, METH_NOARGS, PyDoc_STR("The descriptor of its bell.")},
     {"is_over", host_is_over, METH_NOARGS, PyDoc_STR("Whether nothing will come any more.")},
+    {"begins", host_begins, METH_NOARGS, PyDoc_STR("Whether the Task of a call is being made.")},
     {"settle", host_settle, METH_NOARGS,
      PyDoc_STR("Publish what has ended as the loop did, and give the Tasks that are left.")},
     {NULL, NULL, 0, NULL},

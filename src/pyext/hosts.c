@@ -45,8 +45,11 @@ host_drop(struct host *host)
 }
 
 void
-hosts_count(struct hosts *hosts, enum stats_event event)
+hosts_count(struct hosts *hosts, const struct task *task, enum stats_event event)
 {
+    if (task->hosted->kind == HOSTED_FETCH) {
+        return; /* it is a part of its generator's call */
+    }
     atomic_fetch_add_explicit(&hosts->counts[event], 1, memory_order_relaxed);
 }
 
@@ -179,13 +182,13 @@ fail(struct hosts *hosts, struct task *task, PyObject *error)
 {
     struct state *state = hosts->state;
     if (!fstate_start(&task->state) && fstate_get(&task->state) != FSTATE_RUNNING) {
-        hosts_count(hosts, STATS_CANCELLED);
+        hosts_count(hosts, task, STATS_CANCELLED);
         if (!fstate_notify_quietly(&task->state)) {
             future_tell_cancelled(state, task);
         }
     }
     else {
-        hosts_count(hosts, STATS_FAILED);
+        hosts_count(hosts, task, STATS_FAILED);
         task->result = Py_NewRef(error);
         task->outcome = OUTCOME_RAISED;
         if (!fstate_finish_quietly(&task->state)) {
@@ -211,7 +214,7 @@ cancel_all(struct hosts *hosts, struct list *mails)
     struct list *node;
     while ((node = list_pop_front(mails)) != NULL) {
         struct task *task = task_of(node);
-        hosts_count(hosts, STATS_CANCELLED);
+        hosts_count(hosts, task, STATS_CANCELLED);
         future_cancel_pending(hosts->state, task);
         task_drop(task);
     }
@@ -505,7 +508,7 @@ hosts_withdraw(struct task *task)
         !mailroom_withdraw(&hosts->room, &task->hosted->mail, &follower)) {
         return false;
     }
-    hosts_count(hosts, STATS_CANCELLED);
+    hosts_count(hosts, task, STATS_CANCELLED);
     if (follower != NULL) {
         struct list mails;
         list_init(&mails);

@@ -102,7 +102,8 @@ void hosts_look_after(struct host *host);
 void host_hold(struct host *host);
 /* Any thread. */
 void host_drop(struct host *host);
-void hosts_count(struct hosts *hosts, enum stats_event event);
+/* Counts the end of a call. Any thread. */
+void hosts_count(struct hosts *hosts, const struct task *task, enum stats_event event);
 
 /* -- fork: as the locks of the pools -- */
 void hosts_before_fork(struct hosts *hosts);

@@ -374,7 +374,8 @@ static PyMemberDef tag_members[] = {
 
 PyDoc_STRVAR(
     tag_doc,
-    "interpreter(fn=None, *, context_vars=(), timeout=None, interruptible=True, everywhere=False)\n"
+    "interpreter(fn=None, *, context_vars=(), timeout=None, interruptible=True, everywhere=False, "
+    "buffer=64)\n"
     "--\n"
     "\n"
     "Mark a callable to run in an isolated interpreter of an InterpreterThreadPoolExecutor.\n"
@@ -411,12 +412,15 @@ PyDoc_STRVAR(
     "        running event loop, where it raises RuntimeError. Default: a direct call is an "
     "ordinary\n"
     "        one.\n"
+    "    buffer: Of an asynchronous generator function: the items that it may be ahead of whoever\n"
+    "        iterates.\n"
     "\n"
     "Raises:\n"
     "    TypeError: fn cannot be called, there is no such option, or context_vars is no iterable "
     "of\n"
     "        context variables.\n"
-    "    ValueError: timeout is not positive, or given to what is not interruptible; or a variable "
+    "    ValueError: timeout or buffer is not positive, or timeout is given to what is not "
+    "interruptible; or a variable "
     "in\n"
     "        context_vars is found in no module that a worker could import, and not in "
     "`__main__`.");

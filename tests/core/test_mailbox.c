@@ -420,7 +420,6 @@ lose_one(void *argument)
     while ((node = list_pop_front(&lost)) != NULL) {
         end_call(LIST_ENTRY(node, struct mail, node));
     }
-    os_bell_ring(hosts[0].bell.ringing); /* whoever loses a host that is there has it look */
     gate_open(&lost_one);
 }
 

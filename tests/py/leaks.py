@@ -45,6 +45,7 @@ from dataclasses import dataclass
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import buffers
+import coroutine_jobs
 import everywhere_jobs
 import harness
 import home_jobs
@@ -621,6 +622,48 @@ def asyncio_run_in_a_loop_that_closes(executor):
     asyncio.run(main())  # whether results come before or after the end
 
 
+@on_one_executor
+def coroutines(executor):
+    add, fail = interpreter(coroutine_jobs.add), interpreter(coroutine_jobs.raise_this)
+
+    async def main():
+        calls = [executor.run(add, n) for n in range(4)]
+        calls += [executor.run(fail, ValueError("text")), executor.run(fail, SystemExit(1))]
+        calls.append(executor.run(add, threading.Lock()))
+        calls.append(executor.run(interpreter(coroutine_jobs.lock)))
+        calls.append(executor.run(interpreter(asyncio.sleep, timeout=0.001), 60))
+        calls.append(executor.run(interpreter(asyncio.sleep), 60))
+        calls[-1].cancel()
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    results = loop.run_until_complete(main())
+    assert results[:4] == [2, 3, 4, 5]
+    kinds = [ValueError, SystemExit, SendError, SendError, TimeoutError, asyncio.CancelledError]
+    assert [type(result) for result in results[4:]] == kinds
+    future = executor.submit(add, 1)
+    future.add_done_callback(len)
+    assert future.result(TIMEOUT) == 3
+
+
+@on_one_executor
+def coroutines_that_stream(executor):
+    async def main():
+        count = interpreter(coroutine_jobs.count, buffer=4)
+        assert [item async for item in executor.run(count, 20)] == [*range(20)]
+        async for _ in executor.run(count, 20):
+            break
+        stream = executor.run(count, 20)
+        await anext(stream)
+        await stream.aclose()
+        with contextlib.suppress(SendError):
+            async for _ in executor.run(interpreter(coroutine_jobs.with_a_lock), 9, 5):
+                pass
+
+    loop.run_until_complete(main())
+    # What was left early goes when its host has heard of it.
+    harness.wait_until(lambda: executor.stats().running == 0, "the end of the generators")
+
+
 def asyncio_await(future):
     async def main():
         return await future
@@ -705,19 +748,31 @@ def executor_broken():
     executor.shutdown(wait=True)
 
 
-def bare_interpreter():
+def bare_interpreter(module="jobs"):
     """What CPython itself leaves behind with an interpreter that imports what a worker imports."""
     import _interpreters
 
     def life():
         made = _interpreters.create("isolated")
-        source = "import sys; sys.path[:] = path; import jobs; import aiointerpreters._core"
+        source = f"import sys; sys.path[:] = path; import {module}; import aiointerpreters._core"
         _interpreters.set___main___attrs(made, {"path": tuple(sys.path)})
         failure = _interpreters.exec(made, source)
         assert failure is None, failure
         _interpreters.destroy(made)
 
     harness.in_thread(life)
+
+
+def interpreter_with_asyncio():
+    """The same with what a host imports."""
+    bare_interpreter("asyncio")
+
+
+@alone(scale=5, baseline=interpreter_with_asyncio)
+def a_host_whose_loop_dies():
+    with InterpreterThreadPoolExecutor(1) as executor:
+        expect(executor.submit(interpreter(coroutine_jobs.break_loop)))
+        assert executor.submit(interpreter(coroutine_jobs.add), 1).result(TIMEOUT) == 3
 
 
 @alone(scale=5, baseline=bare_interpreter)

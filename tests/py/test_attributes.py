@@ -225,6 +225,7 @@ def test_signature_of_the_class():
         "pending_timeout": None,
         "max_tasks_per_interpreter": None,
         "idle_timeout": None,
+        "tasks_per_interpreter": None,
     }
     assert parameters["max_interpreters"].kind is inspect.Parameter.KEYWORD_ONLY
 

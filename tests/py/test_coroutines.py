@@ -310,7 +310,7 @@ def test_a_callback_may_wait_for_another_call_of_the_same_host(pool, gate):
 @pytest.mark.parametrize(
     "error", [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError, MemoryError]
 )
-def test_what_it_raises(factory, pool, gate, job, error):
+def test_what_it_raises(factory, pool, gate, job, error, capfd):
     """It is its own, and nobody else on its loop has anything of it."""
     executor = pool(1)
 
@@ -324,6 +324,8 @@ def test_what_it_raises(factory, pool, gate, job, error):
         return type(raised), str(raised), await other
 
     assert run(factory, main) == ((error, "text", "other"), [])
+    executor.shutdown()
+    assert capfd.readouterr() == ("", "")
 
 
 async def _ended(call):

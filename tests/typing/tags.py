@@ -175,7 +175,7 @@ async def awaited() -> None:
         assert_type(runner, Runner)
         assert_type(await runner.run(parse, "a", strict=True), list[str])
         assert_type(await runner.run(tagged, "a"), list[str])
-        await runner.run(parse, 1)  # type: ignore[arg-type]
+        await runner.run(parse, 1)  # type: ignore[call-overload]
         wrapped = runner.wrap(parse)
         assert_type(await wrapped("a", 1), list[str])
         await wrapped(1)  # type: ignore[arg-type]
