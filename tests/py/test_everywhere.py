@@ -72,6 +72,17 @@ def wait_for_waiting(count):
 # --- where it runs -------------------------------------------------------------------------------
 
 
+def test_a_coroutine_function_gives_its_coroutine():
+    """For the event loop of whoever awaits it; executors run it in an interpreter."""
+
+    @interpreter(everywhere=True)
+    async def double(n):
+        return 2 * n
+
+    assert asyncio.run(double(2)) == 4
+    assert _everywhere._HOMES._executor is None
+
+
 def test_in_an_interpreter_on_the_calling_thread(call):
     ident = threading.get_ident()
     found = in_thread(lambda: (where(), threading.get_ident()))
