@@ -187,6 +187,10 @@ fail(struct hosts *hosts, struct task *task, PyObject *error)
             future_tell_cancelled(state, task);
         }
     }
+    else if (hosts->stopped) { /* all was to be cancelled anyway */
+        hosts_count(hosts, task, STATS_INTERRUPTED);
+        future_tell_stopped(state, task);
+    }
     else {
         hosts_count(hosts, task, STATS_FAILED);
         task->result = Py_NewRef(error);

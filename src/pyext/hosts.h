@@ -27,7 +27,7 @@
 #include "task.h"
 
 /* Nanoseconds that a host has to do by itself what is asked of it, before its current coroutine is interrupted. */
-enum { HOST_PATIENCE = 100000000 };
+enum { HOST_PATIENCE = 250000000 };
 
 struct hosts {
     atomic_uint refs;

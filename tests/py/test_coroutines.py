@@ -973,7 +973,7 @@ def test_a_shutdown_interrupts(factory, pool, gate):
     assert sorted(gate.listen()) == ["C"] * 6 + ["S"] * 6
 
 
-@pytest.mark.parametrize("grace", [0.2, 5.0])
+@pytest.mark.parametrize("grace", [0, 0.2, 5.0])
 def test_a_shutdown_interrupts_one_that_never_yields(pool, gate, grace):
     executor = pool(1, grace=grace)
     future = executor.submit(interpreter(coroutine_jobs.spin), gate.args[0])
