@@ -243,16 +243,19 @@ static int
 call_on_lease(struct crew *crew, struct task *task)
 {
     struct lease lease;
+    leases =
+        true; /* already now: starting workers runs Python, and the lease may be granted meanwhile */
     unsigned starts = lease_begin(&crew->pool, &lease);
     if (starts > 0 && submit_start_workers(crew, (int)starts) < 0) {
         PyObject *error = PyErr_GetRaisedException();
-        start_for_others(crew, lease_end(&crew->pool, &lease));
+        starts = lease_end(&crew->pool, &lease);
+        leases = false;
+        start_for_others(crew, starts);
         PyErr_SetRaisedException(error);
         return -1;
     }
     PyThreadState *main = PyEval_SaveThread();
     homecall_begin_lease(main);
-    leases = true;
     while (lease_await(&lease, OS_FOREVER) != OS_WOKEN) { /* a signal, which is the main thread's */
     }
     bool granted = lease_state(&lease) == LEASE_GRANTED;

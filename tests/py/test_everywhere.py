@@ -8,6 +8,7 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -502,6 +503,28 @@ def test_no_thread_can_be_started(call, monkeypatch):
     begin.release()
     assert outcomes.get(timeout=TIMEOUT) == 3
     thread.join(TIMEOUT)
+
+
+def test_a_call_in_the_middle_of_starting_a_worker(call, cpus):
+    """As by a destructor: it must not wait for the interpreter that is meant for the first call."""
+    cpus(1)
+    nested = []
+
+    def call_nested(frame, event, arg):
+        if event == "call" and frame.f_code is threading.Thread.start.__code__:
+            sys.setprofile(None)
+            nested.append(where()[0])
+
+    def outer():
+        _everywhere.executor()
+        sys.setprofile(call_nested)
+        try:
+            return where()[0]
+        finally:
+            sys.setprofile(None)
+
+    assert call(outer)() != MAIN
+    assert nested == [MAIN]
 
 
 def test_interpreters_that_cannot_be_made(tmp_path):
