@@ -428,12 +428,22 @@ discard_host(struct host *host)
     PyErr_SetRaisedException(error);
 }
 
+static bool
+is_wanted(struct hosts *hosts)
+{
+    return mailroom_wants_box(&hosts->room) || mailroom_lacks_box(&hosts->room);
+}
+
+/* Starts a host if one is wanted. -1 with an exception. */
 static int
 start_host(struct state *state, struct hosts *hosts, struct crew *crew)
 {
     struct crew *inner = hosts->inner;
     if (submit_check_open(state, inner) < 0 || submit_prepare_interps(state, inner) < 0) {
         return -1;
+    }
+    if (!is_wanted(hosts)) {
+        return 0; /* that has run Python: others have had one started meanwhile */
     }
     struct host *host = new_host(hosts, crew);
     struct task *task = host == NULL ? NULL : new_host_task(state, host);
@@ -460,6 +470,10 @@ start_host(struct state *state, struct hosts *hosts, struct crew *crew)
 int
 hosts_post(struct state *state, struct crew *crew, struct task *task)
 {
+    /* Since encoding may have run Python code, and nobody would end hosts that are new. */
+    if (submit_check_open(state, crew) < 0) {
+        return -1;
+    }
     struct hosts *hosts = hosts_of(state, crew);
     if (hosts == NULL) {
         return -1;
@@ -479,6 +493,7 @@ hosts_post(struct state *state, struct crew *crew, struct task *task)
         submit_raise_closed(state, crew);
         return -1;
     }
+    revive(hosts, crew); /* the only host may have ended before it got the call */
     return 0;
 }
 

@@ -52,6 +52,42 @@ async def odd_only(n):
     return n
 
 
+class Hook:
+    """As an argument it is None, and its function is called whenever it is encoded."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __reduce__(self):
+        self.function()
+        return type(None), ()
+
+
+def ignore(*args):
+    pass
+
+
+begins = ignore  # what call_begins() calls; in the main interpreter a test may replace it
+
+
+def call_begins():
+    begins()
+
+
+async def poll(place):
+    """Give way until the file is there, and not any more then."""
+    while not os.path.exists(place):
+        await asyncio.sleep(0)
+    while True:
+        pass
+
+
+async def hold_up_until(saying, listening, place):
+    """Block the loop until the gate is open, and make a file."""
+    block(saying, listening)
+    open(place, "w").close()
+
+
 async def readable(descriptor):
     """Wait until there is something to read, or the other end is closed."""
     loop = asyncio.get_running_loop()
@@ -220,6 +256,11 @@ async def lock():
 
 async def large(size):
     return b"x" * size
+
+
+async def large_later(saying, listening, size):
+    await pass_gate(saying, listening)
+    return bytes(size)
 
 
 async def echo_view(view):

@@ -438,6 +438,41 @@ def test_an_initializer_that_fails(pool, caplog):
     assert run(asyncio.new_event_loop, main) == ({BrokenThreadPool}, [])
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_host_that_has_failed_before_the_call_reaches_it(pool, monkeypatch):
+    start = threading.Thread.start
+
+    def start_and_wait(thread):
+        start(thread)
+        if "-host_" in thread.name:
+            thread.join(TIMEOUT)
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_wait)
+    executor = pool(1, initializer=coroutine_jobs.refuse)
+    future = executor.submit(interpreter(coroutine_jobs.add), 1)
+    assert type(future.exception(TIMEOUT)) is BrokenThreadPool
+
+
+def test_two_callers_start_no_more_hosts_than_there_may_be(pool):
+    """Encoding the initializer for the first host calls for another one."""
+    where, futures, nested = interpreter(coroutine_jobs.where), [], []
+
+    def call_too():
+        nested.append(None)
+        if len(nested) == 2:  # once for the executor's own interpreters, once for the hosts'
+            futures.append(executor.submit(where))
+
+    executor = pool(
+        4,
+        max_interpreters=1,
+        initializer=interpreter(coroutine_jobs.ignore),
+        initargs=(coroutine_jobs.Hook(call_too),),
+    )
+    futures.append(executor.submit(where))
+    assert len({future.result(TIMEOUT) for future in futures}) == 1
+    assert len(futures) == 2
+
+
 def test_what_is_printed_comes_out(tmp_path):
     script = """
         import asyncio
@@ -980,6 +1015,14 @@ def test_a_shutdown_interrupts_one_that_never_yields(pool, gate, grace):
     gate.wait_started()
     executor.shutdown(interrupt=True)
     assert future.cancelled()
+
+
+def test_a_shutdown_while_the_first_call_is_encoded(pool):
+    executor = pool(1)
+    hook = coroutine_jobs.Hook(executor.shutdown)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(interpreter(coroutine_jobs.at_once), hook)
+    assert executor.stats().threads == 0
 
 
 def test_a_shutdown_of_nothing(pool):
