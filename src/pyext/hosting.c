@@ -16,7 +16,9 @@ cancel_all(HostObject *self)
 {
     /* Cancelling calls nothing of these, but adds to the loop. */
     for (struct list *node = self->calls.next; node != &self->calls; node = node->next) {
-        hosting_cancel(hosting_call_of(node));
+        if (hosting_call_of(node)->task->interruptible) {
+            hosting_cancel(hosting_call_of(node));
+        }
     }
 }
 
@@ -104,6 +106,7 @@ take(PyObject *op, PyObject *Py_UNUSED(ignored))
     take_notices(self);
     take_calls(self);
     calm(self);
+    take_notices(self); /* of which calm() has forgotten to be reminded */
     if (!self->flushes && (self->ended != NULL || self->stopped != NULL || self->skipped != NULL)) {
         hosting_flush(self);
     }
@@ -191,7 +194,9 @@ host_clear(PyObject *op)
 {
     HostObject *self = (HostObject *)op;
     while (self->calls.next != NULL && !list_is_empty(&self->calls)) {
-        hosting_forget(hosting_call_of(self->calls.next));
+        HostCallObject *call = (HostCallObject *)Py_NewRef(hosting_call_of(self->calls.next));
+        hosting_forget(call); /* which drops the list's reference before it is done */
+        Py_DECREF(call);
     }
     Py_CLEAR(self->loop);
     Py_CLEAR(self->module);

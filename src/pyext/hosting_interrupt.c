@@ -25,7 +25,8 @@ is_to_stop(HostObject *self, uint64_t wanted, const HostCallObject *call, bool a
     int64_t now = os_now_ns();
     int64_t stop_at = atomic_load_explicit(&hosting_hosts(self)->stop_at, memory_order_relaxed);
     if (wanted == WATCH_ANY) {
-        return any && stop_at != OS_FOREVER && now >= stop_at + HOST_PATIENCE;
+        return any && (call == NULL || call->task->interruptible) && stop_at != OS_FOREVER &&
+               now >= stop_at + HOST_PATIENCE;
     }
     return call != NULL && call->task->interruptible &&
            (fstate_is_done(&call->task->state) || call->limit_at <= now);

@@ -69,8 +69,11 @@ hand_over(struct hosts *hosts, struct task *task)
         future = submit(hosts->state, hosts->inner, job, NULL, 0, NULL, NULL);
     }
     PyErr_Clear();
-    if (future == NULL &&
-        (capsule == NULL || PyCapsule_GetContext(capsule) != NULL || job == NULL)) {
+    if (future == NULL && (job == NULL || PyCapsule_GetContext(capsule) != NULL)) {
+        if (job != NULL) { /* a thread may have begun, and come to it after all */
+            PyCapsule_SetContext(capsule, NULL);
+        }
+        PyErr_Clear();
         future_tell_finished(hosts->state, task); /* nobody else is left to do it */
         task_drop(task);
     }

@@ -805,6 +805,20 @@ def test_one_that_never_yields_is_cancelled(pool, gates):
     assert executor.stats().set_aside == 0
 
 
+def test_it_is_cancelled_while_another_one_begins(pool, gates, tmp_path):
+    """The host is reminded in the middle of its turn, and gets on: that must not be all it does."""
+    executor = pool(1)
+    gate, place = gates(), str(tmp_path / "file")
+    future = executor.submit(interpreter(coroutine_jobs.poll), place)
+    executor.submit(interpreter(coroutine_jobs.add), 1).result(TIMEOUT)  # it polls by now
+    blocking = executor.submit(interpreter(coroutine_jobs.hold_up_until), *gate.args, place)
+    gate.wait_started()
+    assert future.cancel()
+    gate.open()
+    blocking.result(TIMEOUT)
+    assert executor.submit(interpreter(coroutine_jobs.add), 1).result(TIMEOUT) == 3
+
+
 def test_the_time_of_one_that_never_yields_is_over(pool, gates):
     executor = pool(1)
     gate, other = gates(), gates()
@@ -861,6 +875,43 @@ def test_a_host_that_does_not_come_back(pool, gates):
 
 
 # --- loops that die ------------------------------------------------------------------------------
+
+
+def test_a_callback_whose_thread_begins_but_is_said_not_to(tmp_path):
+    source = """
+        import threading
+        import coroutine_jobs
+        import harness
+        from aiointerpreters import InterpreterThreadPoolExecutor, interpreter
+
+        begun, go = threading.Event(), threading.Event()
+        start = threading.Thread.start
+
+        def begins():
+            if threading.current_thread().name.endswith("-host_1"):
+                begun.set()
+                go.wait()
+
+        def start_and_fail(thread):
+            start(thread)
+            if thread.name.endswith("-host_1"):
+                begun.wait()
+                raise MemoryError("no more")
+
+        threading.Thread.start = start_and_fail
+        coroutine_jobs.begins = begins
+        called = threading.Semaphore(0)
+        initializer = coroutine_jobs.call_begins
+        with InterpreterThreadPoolExecutor(1, initializer=initializer) as executor:
+            gate = harness.Gate()
+            future = executor.submit(interpreter(coroutine_jobs.large_later), *gate.args, 5_000_000)
+            future.add_done_callback(lambda future: called.release())
+            gate.open()
+            called.acquire()
+            go.set()
+        print(len(future.result()), called.acquire(blocking=False))
+    """
+    assert_ok(run_script(tmp_path, source), "5000000 False")
 
 
 def test_a_loop_that_is_stopped_goes_on(pool, gate):
@@ -1015,6 +1066,25 @@ def test_a_shutdown_interrupts_one_that_never_yields(pool, gate, grace):
     gate.wait_started()
     executor.shutdown(interrupt=True)
     assert future.cancelled()
+
+
+def test_a_shutdown_does_not_interrupt_what_is_not_interruptible(pool, gates):
+    executor = pool(1)
+    gate, other, spinning = gates(), gates(), gates()
+    future = executor.submit(
+        interpreter(coroutine_jobs.pass_gate, interruptible=False), *gate.args, "done"
+    )
+    interrupted = executor.submit(interpreter(coroutine_jobs.pass_gate), *other.args)
+    spins = interpreter(coroutine_jobs.spin_a_while, interruptible=False)
+    untouched = executor.submit(spins, spinning.args[0], 0.7)
+    for begun in (gate, other, spinning):
+        begun.wait_started()
+    executor.shutdown(wait=False, interrupt=True)
+    other.wait_for("C")
+    gate.close()
+    assert untouched.result(TIMEOUT) == "untouched"
+    assert future.result(TIMEOUT) == "done"
+    assert interrupted.cancelled()
 
 
 def test_a_shutdown_while_the_first_call_is_encoded(pool):
