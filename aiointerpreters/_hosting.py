@@ -192,7 +192,10 @@ class Pump:
             await self._news
         items = [self._items.popleft() for _ in range(min(self._most, len(self._items)))]
         if items:
-            return items, self._over and not self._items and self._error is None
+            is_end = self._over and not self._items and self._error is None
+            if is_end:  # nobody will ask again; later, since they may be given back
+                asyncio.get_running_loop().call_soon(self._tell, self._asked)
+            return items, is_end
         if self._gone:
             return None
         error, self._error = self._error, None

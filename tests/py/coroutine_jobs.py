@@ -342,6 +342,19 @@ async def wait_in_between(saying, listening):
         os.write(saying, b"F")
 
 
+async def wait_and_give(saying, listening, items):
+    await pass_gate(saying, listening)
+    for item in items:
+        yield item
+
+
+async def wait_and_give_what_cannot_be_sent(saying, listening):
+    await pass_gate(saying, listening)
+    yield 1
+    yield 2
+    yield asyncio.get_running_loop()
+
+
 async def with_a_lock(n, place):
     for i in range(n):
         yield threading.Lock() if i == place else i

@@ -248,6 +248,37 @@ def test_a_break_closes_it(pool, gate):
     assert run(LOOP, main) == (None, [])
 
 
+def test_it_ends_with_its_last_item_whether_or_not_more_is_asked_for(pool, gate):
+    executor = pool(1, tasks_per_interpreter=1)
+
+    async def main():
+        stream = executor.run(interpreter(coroutine_jobs.wait_and_give), *gate.args, [1, 2])
+        asking = asyncio.ensure_future(anext(stream))
+        await said(gate, "S")
+        gate.open()
+        items = [await asking, await anext(stream)]
+        return items, await executor.run(interpreter(coroutine_jobs.add), 1), stream
+
+    (items, after, _), told = run(LOOP, main)
+    assert (items, after, told) == ([1, 2], 3, [])
+
+
+def test_the_items_before_one_that_cannot_be_sent_come_although_they_were_waited_for(pool, gate):
+    executor = pool(1)
+    job = interpreter(coroutine_jobs.wait_and_give_what_cannot_be_sent)
+    items = []
+
+    async def main():
+        reading = asyncio.ensure_future(read(executor.run(job, *gate.args), items))
+        await said(gate, "S")
+        gate.open()
+        with pytest.raises(SendError):
+            await reading
+
+    assert run(LOOP, main) == (None, [])
+    assert items == [1, 2]
+
+
 def test_aclose_waits_for_its_end(factory, pool, gate):
     executor = pool(1)
 
