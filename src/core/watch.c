@@ -265,6 +265,26 @@ watch_ask_all(struct watch *watch, bool (*meant)(struct watched *watched, const 
     return error;
 }
 
+int
+watch_ask_some(struct watch *watch,
+               uint64_t (*which)(struct watched *watched, const void *argument),
+               const void *argument)
+{
+    int error = 0;
+    os_mutex_lock(&watch->lock);
+    for (struct list *node = watch->places.next; node != &watch->places; node = node->next) {
+        struct watched *watched = LIST_ENTRY(node, struct watched, all);
+        uint64_t number = which(watched, argument);
+        bool is_asked = watched->number == WATCH_ANY ||
+                        (watched->number == number && watched->knock_at != OS_FOREVER);
+        if (number != 0 && !is_asked) {
+            error = ask_and_look_locked(watch, watched, number, os_now_ns());
+        }
+    }
+    os_mutex_unlock(&watch->lock);
+    return error;
+}
+
 void
 watch_each(struct watch *watch, void (*visit)(struct watched *watched, void *argument),
            void *argument)

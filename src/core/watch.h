@@ -92,6 +92,12 @@ void watch_calm(struct watch *watch, watch_place *place);
 int watch_ask_all(struct watch *watch, bool (*meant)(struct watched *watched, const void *argument),
                   const void *argument);
 
+/* `which` gives the number of the job at a place that shall stop, or 0; that job alone. Under the lock. 0, or an errno
+ * value. */
+int watch_ask_some(struct watch *watch,
+                   uint64_t (*which)(struct watched *watched, const void *argument),
+                   const void *argument);
+
 /* Calls `visit` for every place, under the lock. */
 void watch_each(struct watch *watch, void (*visit)(struct watched *watched, void *argument),
                 void *argument);

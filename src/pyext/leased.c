@@ -175,7 +175,7 @@ execute_stoppable(struct crew *crew, struct interp *interp, struct task *task)
     }
     execute_task(interp, task, target);
     bool sound = !target->unsound;
-    if (task->outcome == OUTCOME_STOPPED || task->limit > 0) {
+    if (task->outcome == OUTCOME_STOPPED || task->limit > 0 || registry_is_exiting()) {
         task->expired =
             stopping_settle(task) ? EXPIRED : NOT_EXPIRED; /* before somebody else is there */
     }

@@ -216,18 +216,21 @@ struct question {
     const void *argument;
 };
 
-static bool
-is_meant(struct watched *watched, const void *argument)
+static uint64_t
+which_is_meant(struct watched *watched, const void *argument)
 {
     const struct question *question = argument;
-    return question->meant(target_of(watched), question->argument);
+    struct target *target = target_of(watched);
+    return question->meant(target, question->argument)
+               ? atomic_load_explicit(&target->number, memory_order_relaxed)
+               : 0;
 }
 
 void
 stopping_ask_if(bool (*meant)(struct target *target, const void *argument), const void *argument)
 {
     struct question question = {meant, argument};
-    watch_ask_all(&watch, is_meant, &question);
+    watch_ask_some(&watch, which_is_meant, &question);
 }
 
 struct visit {

@@ -41,7 +41,8 @@ void stopping_remind(struct task *task, int64_t at);
 void stopping_calm(struct task *task);
 /* Whatever runs in the crew's interpreters shall stop. */
 void stopping_ask_crew(struct crew *crew);
-/* Whatever runs at the targets that are `meant` shall stop, now and from now on; under the watch's lock. */
+/* What runs at the moment at the targets that are `meant`, which something does, shall stop, and nothing that comes there
+ * later; under the watch's lock. */
 void stopping_ask_if(bool (*meant)(struct target *target, const void *argument),
                      const void *argument);
 

@@ -67,7 +67,7 @@ void
 target_open(struct target *target, struct state *state, uint64_t number, struct host *host)
 {
     atomic_store_explicit(&target->host, host, memory_order_relaxed);
-    target->number = number;
+    atomic_store_explicit(&target->number, number, memory_order_relaxed);
     target->exception = state->interrupted;
     target->raised = target->unsound = false;
     atomic_store_explicit(&target->inside, PyInterpreterState_Get(), memory_order_relaxed);
@@ -188,7 +188,8 @@ answer(void *argument)
     uint64_t wanted = atomic_load_explicit(&target->wanted, memory_order_relaxed);
     bool here =
         atomic_load_explicit(&target->inside, memory_order_relaxed) == PyInterpreterState_Get();
-    bool meant = here && (wanted == WATCH_ANY || wanted == target->number);
+    uint64_t number = atomic_load_explicit(&target->number, memory_order_relaxed);
+    bool meant = here && (wanted == WATCH_ANY || wanted == number);
     struct host *host = atomic_load_explicit(&target->host, memory_order_relaxed);
     int result = !meant ? 0 : host != NULL ? hosting_interrupt(target, wanted) : interrupt(target);
     target_drop(target);

@@ -49,11 +49,11 @@ struct target {
     struct interp *guarded_interp; /* constant once guarded */
 
     /* The GIL of the interpreter that it is inside. */
-    uint64_t number;     /* of the task */
-    PyObject *exception; /* the type to raise; borrowed from the state */
-    bool raised;         /* it was raised in this task */
-    bool sent;           /* ... by way of another thread, and may not have arrived yet */
-    bool unsound;        /* the interpreter was interrupted where that may have broken it */
+    atomic_uint_fast64_t number; /* of the task (relaxed) */
+    PyObject *exception;         /* the type to raise; borrowed from the state */
+    bool raised;                 /* it was raised in this task */
+    bool sent;                   /* ... by way of another thread, and may not have arrived yet */
+    bool unsound;                /* the interpreter was interrupted where that may have broken it */
 };
 
 /* Whoever is about to start a worker makes it, as long as not having one can still be told. NULL: out of memory. */

@@ -266,6 +266,37 @@ after_the_grace_it_is_set_aside_once(void)
     CHECK_EQ(atomic_load(&place.replaced), 1);
 }
 
+static uint64_t
+nine_but_there(struct watched *watched, const void *argument)
+{
+    return watched == argument ? 0 : 9;
+}
+
+/* And what comes there later is not. */
+static void
+the_job_that_is_meant_is_knocked_at(void)
+{
+    struct watch watch;
+    struct place place, other = {.running = 9};
+    watch_place at = NULL;
+    begin(&watch, &place, OS_FOREVER);
+    watch_add(&watch, &other.watched, OS_FOREVER);
+    atomic_store(&place.running, 9);
+    watch_enter(&at, &place.watched);
+    CHECK_EQ(watch_ask_some(&watch, nine_but_there, &other.watched), 0);
+    await_count(&place.knocks, 2);
+    CHECK_EQ(watch_ask_some(&watch, nine_but_there, &other.watched), 0);
+    CHECK(!watch_settle(&watch, &at));
+    CHECK(!list_is_linked(&place.watched.node));
+    CHECK_EQ(place.watched.number, 0);
+    CHECK_EQ(atomic_load(&other.knocks), 0);
+    CHECK_EQ(watch_ask_all(&watch, any, NULL), 0);
+    CHECK_EQ(watch_ask_some(&watch, nine_but_there, NULL), 0);
+    CHECK(place.watched.number == WATCH_ANY); /* which stays */
+    watch_remove(&watch, &other.watched);
+    end(&watch, &place);
+}
+
 static void
 all_that_are_meant_are_knocked_at(void)
 {
@@ -395,6 +426,7 @@ main(void)
     RUN(its_time_is_over_as_all_are_to_stop);
     RUN(its_time_is_not_over);
     RUN(after_the_grace_it_is_set_aside_once);
+    RUN(the_job_that_is_meant_is_knocked_at);
     RUN(all_that_are_meant_are_knocked_at);
     RUN(a_watch_that_was_stopped_takes_nothing);
     RUN(no_other_job_is_hit);

@@ -5,6 +5,7 @@ import logging
 import os
 import string
 import threading
+import time
 from contextvars import ContextVar
 
 import jobs
@@ -19,6 +20,14 @@ user = ContextVar("user", default="nobody")
 def where() -> tuple[int, int]:
     """The interpreter and the thread that this runs in."""
     return jobs.interpreter_id(), threading.get_ident()
+
+
+@interpreter(everywhere=True)
+def count_for_a_while():
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        pass
+    return "untouched"
 
 
 @interpreter(everywhere=True)

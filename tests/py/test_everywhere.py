@@ -727,6 +727,26 @@ def test_daemon_threads_do_not_keep_the_process(tmp_path):
     assert_ok(run_script(tmp_path, source), "done")
 
 
+def test_a_daemon_thread_that_is_stopped_at_exit_stops_no_other(tmp_path):
+    """The other one, which the exit waits for, gets the same interpreter next."""
+    source = """
+        import os
+        os.process_cpu_count = lambda: 1
+        import threading
+        import everywhere_jobs
+        from aiointerpreters import _everywhere
+
+        saying, listening = os.pipe()
+        threading.Thread(target=everywhere_jobs.spin, args=(listening,), daemon=True).start()
+        os.read(saying, 1)
+        work = lambda: print(everywhere_jobs.count_for_a_while())
+        threading.Thread(target=work).start()
+        while _everywhere.executor()._waiting() == 0:
+            pass
+    """
+    assert_ok(run_script(tmp_path, source), "untouched")
+
+
 def test_the_exit_waits_for_calls_of_other_threads(tmp_path):
     """For those under way, and those that wait; what comes later is an ordinary call."""
     source = """
