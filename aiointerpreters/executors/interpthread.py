@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from aiointerpreters._core import current_frames, executor_types, interpreter
+from aiointerpreters._forks import guard
 
 __all__ = ("InterpreterThreadPoolExecutor", "interpreter")
 
@@ -238,6 +239,7 @@ class InterpreterThreadPoolExecutor(_Executor):
             from aiointerpreters._limits import most_tasks
 
             most = most_tasks(tasks_per_interpreter)
+        guard()
         self._max_pending = limit[0]
         self._bells: dict[asyncio.AbstractEventLoop, Bell] = {}
         super().__init__(

@@ -256,3 +256,40 @@ def test_fork_by_the_destructor_of_a_result_that_nobody_asks_for(tmp_path):
         """,
     )
     assert_ok(done, "child", "parent 0")
+
+
+def test_an_import_of_ours_is_finished_first(tmp_path):
+    """A module that another thread imports during a fork would stay locked in the child."""
+    source = """
+    begun, go = threading.Event(), threading.Event()
+
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "aiointerpreters._byvalue":
+                begun.set()
+                assert go.wait(TIMEOUT)
+
+    def use():
+        assert executor.submit(interpreter(jobs.add), 1, 2).result(TIMEOUT) == 3
+
+    def forks():
+        frame = sys._current_frames()[threading.main_thread().ident]
+        while frame is not None and frame.f_code.co_name != "_finish_imports":
+            frame = frame.f_back
+        return frame is not None
+
+    def release():
+        wait_until(forks, "fork")
+        go.set()
+
+    executor = InterpreterThreadPoolExecutor(2)
+    sys.meta_path.insert(0, Finder())
+    threads = [threading.Thread(target=target) for target in (use, release)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(TIMEOUT)
+    assert fork(use) == 0
+    for thread in threads:
+        thread.join()
+    """
+    assert_ok(run_forking(tmp_path, source))
