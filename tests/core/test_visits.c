@@ -217,8 +217,20 @@ static struct {
     struct job jobs[JOBS];
     atomic_uint done;
     os_thread threads[WORKERS];
-    unsigned started;
+    atomic_uint started;
 } team;
+
+static void work(void *argument);
+
+/* None ends before the pool is closed, so there are never more than WORKERS. */
+static void
+start_workers(unsigned count)
+{
+    for (; count > 0; count--) {
+        os_thread *thread = &team.threads[atomic_fetch_add(&team.started, 1)];
+        CHECK_EQ(os_thread_start(thread, work, NULL), 0);
+    }
+}
 
 static void
 look_after(struct worker *worker)
@@ -227,7 +239,7 @@ look_after(struct worker *worker)
     if (resource == NULL) {
         resource = calloc(1, sizeof(*resource));
         CHECK(resource != NULL);
-        CHECK_EQ(pool_slot_made(&team.pool, worker, resource), 0);
+        start_workers(pool_slot_made(&team.pool, worker, resource));
     }
     resource->seen = atomic_load(&team.asked);
 }
@@ -247,7 +259,7 @@ work(void *argument)
         }
         struct job *next = pool_take(&team.pool, &worker);
         if (!job->is_visit && atomic_fetch_add(&team.done, 1) % 16 == 0) {
-            CHECK_EQ(pool_stay_busy(&team.pool, &worker, next), 0);
+            start_workers(pool_stay_busy(&team.pool, &worker, next));
             next = pool_take(&team.pool, &worker);
         }
         job = next;
@@ -301,7 +313,7 @@ no_visit_is_lost(void)
     for (unsigned i = 0; i < JOBS; i++) {
         team.jobs[i] = random_next(&seed) % 2 == 0 ? SLOTTED : PLAIN;
         if (pool_submit(&team.pool, &team.jobs[i]) == POOL_START_WORKER) {
-            CHECK_EQ(os_thread_start(&team.threads[team.started++], work, NULL), 0);
+            start_workers(1);
         }
         if (i % 64 == 0) {
             while (atomic_load(&team.done) < i) {

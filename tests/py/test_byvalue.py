@@ -774,8 +774,9 @@ def test_importable_functions_are_not_followed():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 15), reason="lazy imports (PEP 810)")
-def test_lazy_import(worker, tmp_path):
-    # What is loaded already is bound at once, so these are modules that nobody else uses.
+def test_lazy_import(worker, tmp_path, monkeypatch):
+    for name in ("xml", "xml.sax", "xml.sax.saxutils", "filecmp"):
+        monkeypatch.delitem(sys.modules, name, raising=False)  # or it would be bound at once
     (tmp_path / "lazily.py").write_text(
         "lazy import xml.sax.saxutils\nlazy from filecmp import clear_cache\n"
         "def f(): return xml.sax.saxutils.escape('<'), clear_cache()\n"
