@@ -249,6 +249,7 @@ call_on_lease(struct crew *crew, struct task *task)
     if (starts > 0 && submit_start_workers(crew, (int)starts) < 0) {
         PyObject *error = PyErr_GetRaisedException();
         starts = lease_end(&crew->pool, &lease);
+        Py_XDECREF((PyObject *)lease.error); /* it may have been refused meanwhile */
         leases = false;
         start_for_others(crew, starts);
         PyErr_SetRaisedException(error);
