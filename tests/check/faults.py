@@ -38,9 +38,10 @@ BUILD = processes.HERE.parents[1] / "build" / "check"
 class Run:
     """What one workload did: its executors, and the futures that they accepted."""
 
-    def __init__(self):
+    def __init__(self, patience=PATIENCE):
         self.executors = []
         self.futures = []
+        self.patience = patience  # seconds to wait for what may have been lost
 
     def executor(self, *args, **kwargs):
         from aiointerpreters import InterpreterThreadPoolExecutor
@@ -180,7 +181,7 @@ def loop(run):
         run.futures += calls
         calls = [asyncio.wrap_future(call) for call in calls]
         calls.append(asyncio.get_running_loop().run_in_executor(executor, jobs.add, 3))
-        await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), PATIENCE)
+        await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), run.patience)
 
     try:
         asyncio.run(main())
@@ -298,7 +299,7 @@ def load_faults():
 
 def once(faults, workload, kind, n, persist):
     """One run; how many calls could have failed, and what is wrong, or ''."""
-    run = Run()
+    run = Run(2 if persist else PATIENCE)  # while nothing at all can be had, nobody can be told
     mine = kind == MEMORY  # CPython itself ends the process when its own threads lack memory
     faults.faults_arm(kind, n, persist, mine)
     wrong = None
@@ -315,7 +316,7 @@ def once(faults, workload, kind, n, persist):
         except TimeoutError:
             if not future.done():
                 return count, f"a future never ended: {future!r}"
-    if wrong and not persist:  # while nothing at all can be had, nobody can be told
+    if wrong and not persist:
         return count, wrong
     for executor in run.executors:
         wrong = look_at(executor)
