@@ -1059,7 +1059,7 @@ def main() -> int:
         print("not a debug build: references are not counted")
     print(f"smallest growth in a round of {options.repetitions}, for one repetition:")
     chosen = [workload for workload in WORKLOADS if options.text in workload.name]
-    # What seems to leak is run for longer: a leak grows with that, and the noise of malloc does not.
+    # What seems to leak is run for longer: a leak grows with that, the noise of malloc does not.
     results = [
         check(workload, options.repetitions) or check(workload, 4 * options.repetitions)
         for workload in chosen
