@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import operator
 from collections import deque
 from queue import Full
+
+from aiointerpreters._limits import positive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -317,15 +318,7 @@ def amap[R](
             f"amap() needs a function that gives one result, and {fn!r} gives many: "
             "use `async for` with executor.run()"
         )
-    most = DEFAULT_LIMIT
-    if limit is not None:
-        try:
-            most = operator.index(limit)
-        except TypeError:
-            kind = type(limit).__qualname__
-            raise TypeError(f"limit must be an int or None, not {kind!r}") from None
-        if most <= 0:
-            raise ValueError("limit must be greater than 0")
+    most = DEFAULT_LIMIT if limit is None else positive("limit", limit)
     given: Any = items
     if hasattr(type(items), "__aiter__"):
         return AsyncMap(executor, fn, aiter(given), most, ordered)

@@ -30,8 +30,26 @@ __all__ = (
     "most_tasks",
     "open_bell",
     "options",
+    "positive",
     "runs_event_loop",
 )
+
+
+def positive(name: str, value: object) -> int:
+    """Check an option that is an int or None, and not None.
+
+    Raises:
+        TypeError: It is no int.
+        ValueError: It is not positive.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        kind = type(value).__qualname__
+        raise TypeError(f"{name} must be an int or None, not {kind!r}") from None
+    if number <= 0:
+        raise ValueError(f"{name} must be greater than 0")
+    return number
 
 
 def options(
@@ -47,13 +65,7 @@ def options(
         raise ValueError(f"when_full must be 'block' or 'raise', not {when_full!r}")
     most = 0
     if max_pending is not None:
-        try:
-            most = operator.index(max_pending)
-        except TypeError:
-            kind = type(max_pending).__qualname__
-            raise TypeError(f"max_pending must be an int or None, not {kind!r}") from None
-        if most <= 0:
-            raise ValueError("max_pending must be greater than 0")
+        most = positive("max_pending", max_pending)
     if pending_timeout is not None:
         if when_full != "block":
             raise ValueError("pending_timeout is for when_full='block'")
@@ -74,14 +86,7 @@ def most_tasks(tasks_per_interpreter: int) -> int:
         TypeError: It is no int.
         ValueError: It is not positive.
     """
-    try:
-        most = operator.index(tasks_per_interpreter)
-    except TypeError:
-        kind = type(tasks_per_interpreter).__qualname__
-        raise TypeError(f"tasks_per_interpreter must be an int or None, not {kind!r}") from None
-    if most <= 0:
-        raise ValueError("tasks_per_interpreter must be greater than 0")
-    return min(most, 2**32 - 1)
+    return min(positive("tasks_per_interpreter", tasks_per_interpreter), 2**32 - 1)
 
 
 def full(why: str, most: int, seconds: float) -> queue.Full:
