@@ -210,7 +210,9 @@ def main() -> int:
     for picture in pictures(everything, path, console):
         console.print(f"drawn in {os.path.relpath(picture)}", highlight=False)
     ours = {"tagged", "untagged"}
-    return any(r.contestant in ours and not r.processes for r in everything.results)
+    return any(
+        "error" in outcome for (_, name), outcomes in runs.items() if name in ours for outcome in outcomes
+    )
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ def rates(run: Run) -> Iterator[Target]:
         ("small tasks, submit: untagged", "submit", "", "untagged", "threads", 4),
         ("run_in_executor: tagged", "run_in_executor", "", "tagged", "interpreters", 5),
         ("to_thread: tagged", "to_thread", "run_in_executor", "tagged", "interpreters", 5),
+        ("to_thread: tagged", "to_thread", "", "tagged", "floor", 0.9),
         ("run_in_executor: untagged", "run_in_executor", "", "untagged", "threads", 1.3),
         ("to_thread: untagged", "to_thread", "", "untagged", "threads", 1.3),
         ("run: tagged", "run", "run_in_executor", "tagged", "interpreters", 10),

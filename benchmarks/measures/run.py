@@ -9,6 +9,8 @@ from concurrent.futures import Executor
 from contestants import Contestant, Function
 from measures import NO_SUCH_METHOD, Figure
 from measures.run_in_executor import gathered
+from sampling import warm_executor
+from tasks import echo
 
 TITLE = "small tasks: executor.run, gathered"
 FIGURES = {"rate": Figure("tasks/s", more_is_better=True)}
@@ -20,4 +22,5 @@ def start(executor: Executor, function: Function, number: int) -> Awaitable[int]
 
 
 def run(contestant: Contestant, quick: bool) -> dict[str, list[float]]:
-    return gathered(contestant, quick, start)
+    with warm_executor(contestant) as executor:
+        return {"rate": gathered(executor, contestant.prepare(echo), quick, start)}

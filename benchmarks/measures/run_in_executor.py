@@ -1,8 +1,11 @@
-"""Small tasks from an event loop: run_in_executor, gathered."""
+"""Small tasks from an event loop: run_in_executor, gathered.
+
+The floor is not in C here: it is an executor that runs nothing, so what asyncio takes for itself.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 from contestants import Contestant, Function
 from measures import Figure
@@ -17,22 +20,26 @@ FIGURES = {"rate": Figure("tasks/s", more_is_better=True)}
 type Start = Callable[[Executor, Function, int], Awaitable[int]]
 
 
-def gathered(contestant: Contestant, quick: bool, start: Start) -> dict[str, list[float]]:
+class Idle(ThreadPoolExecutor):
+    """Its futures have ended from the start, with the last argument."""
+
+    def submit(self, function, /, *args):
+        future: Future[int] = Future()
+        future.set_result((args or function.args)[-1])  # to_thread: of a functools.partial
+        return future
+
+
+def gathered(executor: Executor, function: Function, quick: bool, start: Start) -> list[float]:
     """How many tasks a second are done when `start` starts each and `gather` awaits them."""
     count = batch_size(quick)
-    function = contestant.prepare(echo)
 
-    async def batch(executor: Executor) -> None:
+    async def batch() -> None:
         started = (start(executor, function, number) for number in range(count))
         if await asyncio.gather(*started) != list(range(count)):
             raise AssertionError("wrong results")
 
-    with warm_executor(contestant) as executor, asyncio.Runner() as runner:
-
-        def rate() -> float:
-            return count / seconds_taken(lambda: runner.run(batch(executor)))
-
-        return {"rate": samples(rate, quick)}
+    with asyncio.Runner() as runner:
+        return samples(lambda: count / seconds_taken(lambda: runner.run(batch())), quick)
 
 
 def in_executor(executor: Executor, function: Function, number: int) -> Awaitable[int]:
@@ -40,4 +47,9 @@ def in_executor(executor: Executor, function: Function, number: int) -> Awaitabl
 
 
 def run(contestant: Contestant, quick: bool) -> dict[str, list[float]]:
-    return gathered(contestant, quick, in_executor)
+    with warm_executor(contestant) as executor:
+        return {"rate": gathered(executor, contestant.prepare(echo), quick, in_executor)}
+
+
+def floor(quick: bool) -> dict[str, list[float]]:
+    return {"rate": gathered(Idle(), echo, quick, in_executor)}

@@ -1,7 +1,7 @@
 """Small tasks from an event loop: asyncio.to_thread, gathered.
 
 An executor whose workers take no `contextvars.Context` fails here; so does one that asyncio
-refuses as a loop's default.
+refuses as a loop's default. The floor is that of run_in_executor: what asyncio takes for itself.
 """
 
 import asyncio
@@ -10,7 +10,9 @@ from concurrent.futures import Executor
 
 from contestants import Contestant, Function
 from measures import Figure
-from measures.run_in_executor import gathered
+from measures.run_in_executor import Idle, gathered
+from sampling import warm_executor
+from tasks import echo
 
 TITLE = "small tasks: asyncio.to_thread, gathered"
 FIGURES = {"rate": Figure("tasks/s", more_is_better=True)}
@@ -22,4 +24,9 @@ def to_thread(executor: Executor, function: Function, number: int) -> Awaitable[
 
 
 def run(contestant: Contestant, quick: bool) -> dict[str, list[float]]:
-    return gathered(contestant, quick, to_thread)
+    with warm_executor(contestant) as executor:
+        return {"rate": gathered(executor, contestant.prepare(echo), quick, to_thread)}
+
+
+def floor(quick: bool) -> dict[str, list[float]]:
+    return {"rate": gathered(Idle(), echo, quick, to_thread)}

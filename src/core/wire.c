@@ -69,7 +69,7 @@ enum {
 void
 wire_buffer_init(struct wire_buffer *buffer, void *storage, size_t capacity)
 {
-    *buffer = (struct wire_buffer){.data = storage, .capacity = capacity};
+    *buffer = (struct wire_buffer){.data = storage, .capacity = capacity & PTRDIFF_MAX};
 }
 
 void
@@ -102,7 +102,7 @@ grow(struct wire_buffer *buffer, size_t needed)
         memcpy(data, buffer->data, buffer->size);
     }
     buffer->data = data;
-    buffer->capacity = capacity;
+    buffer->capacity = capacity & PTRDIFF_MAX;
     buffer->on_heap = true;
     return 0;
 }

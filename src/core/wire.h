@@ -53,9 +53,9 @@ typedef enum {
 /* A growing byte buffer. `data` is `storage` of the caller until it outgrows it. Not shared. */
 struct wire_buffer {
     unsigned char *data;
-    size_t size;     /* bytes written */
-    size_t capacity; /* bytes at `data` */
-    bool on_heap;    /* `data` is to be freed */
+    size_t size;            /* bytes written */
+    uint64_t capacity : 63; /* bytes at `data`; PTRDIFF_MAX at most */
+    uint64_t on_heap : 1;   /* `data` is to be freed; a bit, since each pending task has a buffer */
 };
 
 void wire_buffer_init(struct wire_buffer *buffer, void *storage, size_t capacity);

@@ -98,7 +98,7 @@ execute_task(struct interp *interp, struct task *task, struct target *target)
     struct func *func = task->tagged.func;
     struct message *message = &task->tagged.message;
     struct called called = {NULL, NULL, NULL};
-    PyObject *value = call(interp, func, message, task->tagged.with_context, false, &called);
+    PyObject *value = call(interp, func, message, task->with_context, false, &called);
     task->outcome = OUTCOME_ENCODED_ERROR;
     if (value != NULL) {
         message_reset(message);

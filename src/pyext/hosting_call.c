@@ -166,15 +166,15 @@ make_call(HostObject *self, HostCallObject *call, PyObject **context)
     if (func != NULL && callable == NULL) {
         return NULL;
     }
-    if (transport_decode_call(self->state, &task->tagged.message, task->tagged.with_context,
-                              &received) < 0) {
+    if (transport_decode_call(self->state, &task->tagged.message, task->with_context, &received) <
+        0) {
         Py_XDECREF(callable);
         transport_raise_send_error("argument", task_function_name(task), Py_None, NULL);
         return NULL;
     }
     PyObject *given = NULL;
-    *context = context_new(self->state,
-                           task->tagged.with_context ? received.values[received.total - 1] : NULL);
+    *context =
+        context_new(self->state, task->with_context ? received.values[received.total - 1] : NULL);
     if (*context != NULL && PyContext_Enter(*context) == 0) {
         given =
             PyObject_Vectorcall(callable != NULL ? callable : received.callable, received.values,

@@ -179,7 +179,7 @@ encode(struct state *state, struct crew *crew, struct task *task, const struct f
     struct message *message = &task->tagged.message;
     struct call_values values = {NULL,           call->values,  call->count,
                                  call->keywords, crew->repeats, call->context};
-    task->tagged.with_context = call->context != NULL;
+    task->with_context = call->context != NULL;
     struct python_guard guard = {flush_before_python, batch};
     if (definition != NULL) {
         task->tagged.func = definition_func(definition);

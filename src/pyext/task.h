@@ -21,7 +21,9 @@
 #include "message.h"
 #include "state.h"
 
-typedef enum {
+/* One byte each, in a struct of which there may be a million; no bit-fields, since not all are the
+ * same thread's. */
+typedef enum __attribute__((packed)) {
     OUTCOME_NONE = 0,
     OUTCOME_VALUE,         /* result: the value */
     OUTCOME_RAISED,        /* result: the exception */
@@ -30,7 +32,7 @@ typedef enum {
     OUTCOME_STOPPED,       /* it was interrupted; message: as before, if it had a limit */
 } task_outcome;
 
-typedef enum {
+typedef enum __attribute__((packed)) {
     NOT_EXPIRED = 0,
     EXPIRED,       /* it ran for longer than its limit */
     EXPIRED_ASIDE, /* ... and its worker, which was set aside, may still be at it */
@@ -49,15 +51,16 @@ struct task {
     struct combined told; /* in the crew's `told`; by who has ended the task, then by who tells */
     fstate state;
     atomic_uint refs;
+    unsigned generation; /* constant: of forks, when it was made */
     task_outcome outcome;
+    task_expiry expired; /* as `outcome`, which does not count if this is set */
     bool is_call;        /* constant: a worker will run it; false for a future made by hand */
     bool interruptible;  /* constant once queued: it can be stopped while it runs */
-    task_expiry expired; /* as `outcome`, which does not count if this is set */
-    int64_t limit;       /* ns that it may run; 0: for ever; constant once queued */
-    watch_place place;   /* where it is being run, while it can be stopped (core/watch) */
-    unsigned generation; /* constant: of forks, when it was made */
+    bool with_context;   /* constant once queued: the call in `tagged` has one (transport.h) */
     bool wanted;       /* somebody without a future (map, run) holds the task to read its outcome */
     bool keeps_future; /* `future` is a strong reference: somebody has to be told */
+    int64_t limit;     /* ns that it may run; 0: for ever; constant once queued */
+    watch_place place; /* where it is being run, while it can be stopped (core/watch) */
     struct crew
         *crew; /* whose workers will run it, from when it is queued, or NULL; borrowed: sure to
                             be there while it is pending. With the submitter's GIL */
@@ -70,7 +73,6 @@ struct task {
         struct {
             struct func *func;      /* owned; NULL: the callable is in the message */
             struct message message; /* the call, later the outcome */
-            bool with_context;      /* the call has one (transport.h); constant once queued */
         } tagged;                   /* when job.slotted */
     };
 };
