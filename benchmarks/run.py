@@ -209,10 +209,8 @@ def main() -> int:
     console.print(f"written to {os.path.relpath(path)}", highlight=False)
     for picture in pictures(everything, path, console):
         console.print(f"drawn in {os.path.relpath(picture)}", highlight=False)
-    ours = {"tagged", "untagged"}
-    return any(
-        "error" in outcome for (_, name), outcomes in runs.items() if name in ours for outcome in outcomes
-    )
+    ours = [outcomes for (_, name), outcomes in runs.items() if name in ("tagged", "untagged")]
+    return any("error" in outcome for outcomes in ours for outcome in outcomes)
 
 
 if __name__ == "__main__":
