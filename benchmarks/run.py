@@ -160,13 +160,19 @@ def run_all(
 
 
 def pictures(everything: results.Results, path: Path, console: Console) -> list[Path]:
-    """The files of the plot, beside `path`; none, and says so, where there is no matplotlib."""
+    """The files of the plot, beside `path`; none, and says so, where there is no matplotlib, or where
+    none of the measures is in the plot.
+    """
     try:
         import plot
     except ImportError as error:
         console.print(f"[yellow]no picture: {escape(str(error))}; `make bench` installs it[/]")
         return []
-    return plot.draw(everything, path)
+    try:
+        return plot.draw(everything, path)
+    except ValueError as error:
+        console.print(f"[yellow]no picture: {escape(str(error))}[/]")
+        return []
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ import gc
 import os
 import select
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, wait
@@ -26,6 +27,26 @@ def warm_executor(contestant: Contestant, workers: int = WORKERS) -> Iterator[Ex
             pass  # each has come up
         wait([executor.submit(contestant.prepare(echo), n) for n in range(500)])
         yield executor
+
+
+@contextmanager
+def serving(command: list[str | Path]) -> Iterator[str]:
+    """The port that a server prints, which ends with its stdin: it runs while the body does."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            port = process.stdout.readline().strip() if process.stdout else ""
+            if not port:
+                raise RuntimeError(f"the server did not start: exit {process.wait(PATIENCE)}")
+            yield port
+        finally:
+            try:
+                process.communicate(timeout=PATIENCE)  # closes its stdin
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+    if process.returncode:
+        raise RuntimeError(f"the server failed: exit {process.returncode}")
 
 
 def seconds_taken(job: Callable[[], object]) -> float:

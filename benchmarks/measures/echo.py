@@ -11,16 +11,15 @@ each called with `executor.run` from such a loop, on the event loops of two work
 
 import asyncio
 import resource
-import subprocess
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 
 from contestants import Contestant
 from conversation import converse, converse_many
 from environments import CACHE
 from measures import NO_SUCH_METHOD, Figure, Outcome
-from sampling import PATIENCE, warm_executor
+from sampling import serving, warm_executor
 
 TITLE = "lines there and back, coroutines and an echo server"
 FIGURES = {
@@ -42,24 +41,9 @@ def plan(quick: bool) -> tuple[int, int]:
     return (min(able, 2_000), 10) if quick else (able, 15)
 
 
-@contextmanager
-def echo_server() -> Iterator[int]:
+def echo_server() -> AbstractContextManager[str]:
     """The port of a server that runs while the body does."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen([CACHE / "echo"], stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            port = process.stdout.readline().strip() if process.stdout else ""
-            if not port:
-                raise RuntimeError(f"the server did not start: exit {process.wait(PATIENCE)}")
-            yield int(port)
-        finally:
-            try:
-                process.communicate(timeout=PATIENCE)  # closes its stdin, which ends it
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-    if process.returncode:
-        raise RuntimeError(f"the server failed: exit {process.returncode}")
+    return serving([CACHE / "echo"])
 
 
 def rate(talk: Callable[[int], Coroutine[None, None, int]], count: int, lines: int) -> float:
@@ -76,7 +60,8 @@ def rate(talk: Callable[[int], Coroutine[None, None, int]], count: int, lines: i
 def run(contestant: Contestant, quick: bool) -> Outcome:
     count, lines = plan(quick)
     function = contestant.prepare(converse)
-    with echo_server() as port, warm_executor(contestant) as executor:
+    with echo_server() as server, warm_executor(contestant) as executor:
+        port = int(server)
 
         async def alone(count: int) -> int:
             return await converse_many(port, lines, count)

@@ -13,13 +13,12 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from contestants import WORKERS, Contestant, name_of
 from environments import CACHE, HERE
 from measures import AS_THREADS, Figure, Outcome
-from sampling import PATIENCE, percentile
+from sampling import PATIENCE, percentile, serving
 
 TITLE = "web service: a route that computes for 20 ms, and a trivial one beside it"
 FIGURES = {
@@ -42,25 +41,9 @@ def plan(quick: bool) -> tuple[float, float]:
     return (0.3, 1.5) if quick else (1.0, 6.0)
 
 
-@contextmanager
-def service(name: str) -> Iterator[str]:
+def service(name: str) -> AbstractContextManager[str]:
     """The port of a service that runs while the body does."""
-    pipe = subprocess.PIPE
-    command = [sys.executable, HERE / "web_service.py", name]
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            port = process.stdout.readline().strip() if process.stdout else ""
-            if not port:
-                raise RuntimeError(f"the service did not start: exit {process.wait(PATIENCE)}")
-            yield port
-        finally:
-            try:
-                process.communicate(timeout=PATIENCE)  # closes its stdin, which ends it
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-    if process.returncode:
-        raise RuntimeError(f"the service failed: exit {process.returncode}")
+    return serving([sys.executable, HERE / "web_service.py", name])
 
 
 def drive(port: str, quick: bool) -> tuple[list[float], list[float]]:

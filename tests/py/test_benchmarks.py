@@ -268,7 +268,7 @@ def test_the_web_service(load, program, monkeypatch: pytest.MonkeyPatch, name: s
 
 def test_a_service_that_does_not_start(load) -> None:
     web = load("measures.web")
-    with pytest.raises(RuntimeError, match="the service did not start: exit 1"), web.service("no"):
+    with pytest.raises(RuntimeError, match="the server did not start: exit 1"), web.service("no"):
         pass
 
 
