@@ -48,8 +48,8 @@ PANELS = (
     Panel("loop_lag", "busy_p99", "event loop's lag, workers busy: p99"),
     Panel("web", "rate", "web service: the route that computes"),
     Panel("web", "trivial_p99", "web service: the trivial route, p99"),
-    Panel("echo", "one_loop", "coroutines and an echo server: one loop"),
-    Panel("echo", "interpreters", "coroutines and an echo server: interpreters"),
+    Panel("echo", "one_loop", "echo server: one loop"),
+    Panel("echo", "interpreters", "echo server: interpreters"),
     Panel("first_task", "next", "a new pool's first task"),
     Panel("worker_memory", "pss", "memory of a warm worker"),
     Panel("megabytes", "in", "8 MB of bytes in"),
@@ -201,7 +201,7 @@ def caption(everything: Results) -> str:
         f"CPython {machine['python']}, {machine['system']}, {machine['cpus']} CPUs, "
         f"{machine['workers']} workers, {of} {machine['commit']}. "
         f"Medians of processes, {processes} at most; whiskers: lowest and highest.\n"
-        "The floor is the same work in C, without an executor. "
+        "The floor is the same work in C; for asyncio an executor that runs nothing. "
         "The axes are logarithmic, except of efficiency."
     )
 

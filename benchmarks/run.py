@@ -160,8 +160,8 @@ def run_all(
 
 
 def pictures(everything: results.Results, path: Path, console: Console) -> list[Path]:
-    """The files of the plot, beside `path`; none, and says so, where there is no matplotlib, or where
-    none of the measures is in the plot.
+    """The files of the plot, beside `path`. None, and says so, where there is no matplotlib, or
+    where none of the measures is in the plot.
     """
     try:
         import plot
