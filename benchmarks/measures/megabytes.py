@@ -1,4 +1,5 @@
-"""8 MB of bytes as an argument, and as a result: one that the worker keeps, and one made for it.
+"""8 MB of bytes as an argument, the same again and a new one each time, and as a result: one that
+the worker keeps, and one made for it.
 
 perf_counter() is one clock for all threads and processes of a Linux machine.
 """
@@ -14,6 +15,7 @@ from sampling import warm_executor
 TITLE = "8 MB of bytes in, and out"
 FIGURES = {
     "in": Figure("ms"),
+    "new": Figure("ms"),
     "out": Figure("ms"),
     "fresh": Figure("ms"),  # from the moment that the task has made it
 }
@@ -32,6 +34,11 @@ def timed(executor: Executor, function: Function, *arguments: bytes) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
+def timed_new(executor: Executor, function: Function) -> float:
+    """The same with an argument that nobody has seen before."""
+    return timed(executor, function, bytes(memoryview(MEGABYTES_8)))
+
+
 def timed_fresh(executor: Executor, function: Function) -> float:
     """The milliseconds from when the task had its result to when the caller has it."""
     made, _ = executor.submit(function).result()
@@ -46,6 +53,7 @@ def run(contestant: Contestant, quick: bool) -> dict[str, list[float]]:
             raise AssertionError("wrong size")
         return {
             "in": [timed(executor, take, MEGABYTES_8) for _ in range(trips(quick))][WARM:],
+            "new": [timed_new(executor, take) for _ in range(trips(quick))][WARM:],
             "out": [timed(executor, give) for _ in range(trips(quick))][WARM:],
             "fresh": [timed_fresh(executor, make) for _ in range(trips(quick))][WARM:],
         }
@@ -56,4 +64,4 @@ def floor(quick: bool) -> dict[str, list[float]]:
     import _floor
 
     taken = [seconds * 1e3 for seconds in _floor.copies(MEGABYTES_8, trips(quick))][WARM:]
-    return {"in": taken, "out": taken, "fresh": taken}
+    return {"in": taken, "new": taken, "out": taken, "fresh": taken}
