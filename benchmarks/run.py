@@ -175,6 +175,12 @@ def pictures(everything: results.Results, path: Path, console: Console) -> list[
         return []
 
 
+def failed(runs: Runs) -> bool:
+    """Whether a measure of this project ended in an error; one that there is not is none."""
+    ours = [outcomes for (_, name), outcomes in runs.items() if name in ("tagged", "untagged")]
+    return any("error" in outcome for outcomes in ours for outcome in outcomes)
+
+
 def main() -> int:
     options = arguments()
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -215,8 +221,7 @@ def main() -> int:
     console.print(f"written to {os.path.relpath(path)}", highlight=False)
     for picture in pictures(everything, path, console):
         console.print(f"drawn in {os.path.relpath(picture)}", highlight=False)
-    ours = [outcomes for (_, name), outcomes in runs.items() if name in ("tagged", "untagged")]
-    return any("error" in outcome for outcomes in ours for outcome in outcomes)
+    return failed(runs)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ from collections.abc import Awaitable
 from concurrent.futures import Executor
 
 from contestants import Contestant, Function
-from measures import NO_SUCH_METHOD, Figure
+from measures import NO_SUCH_METHOD, Figure, Outcome
 from measures.run_in_executor import gathered
-from sampling import warm_executor
-from tasks import echo
 
 TITLE = "small tasks: executor.run, gathered"
 FIGURES = {"rate": Figure("tasks/s", more_is_better=True)}
@@ -21,6 +19,5 @@ def start(executor: Executor, function: Function, number: int) -> Awaitable[int]
     return executor.run(function, number)  # type: ignore[attr-defined,no-any-return]
 
 
-def run(contestant: Contestant, quick: bool) -> dict[str, list[float]]:
-    with warm_executor(contestant) as executor:
-        return {"rate": gathered(executor, contestant.prepare(echo), quick, start)}
+def run(contestant: Contestant, quick: bool) -> Outcome:
+    return gathered(contestant, quick, start)

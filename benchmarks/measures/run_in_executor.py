@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 from contestants import Contestant, Function
-from measures import Figure
+from measures import Figure, Outcome
 from measures.submit import batch_size
 from sampling import samples, seconds_taken, warm_executor
 from tasks import echo
@@ -29,7 +29,7 @@ class Idle(ThreadPoolExecutor):
         return future
 
 
-def gathered(executor: Executor, function: Function, quick: bool, start: Start) -> list[float]:
+def rates(executor: Executor, function: Function, quick: bool, start: Start) -> Outcome:
     """How many tasks a second are done when `start` starts each and `gather` awaits them."""
     count = batch_size(quick)
 
@@ -39,17 +39,28 @@ def gathered(executor: Executor, function: Function, quick: bool, start: Start) 
             raise AssertionError("wrong results")
 
     with asyncio.Runner() as runner:
-        return samples(lambda: count / seconds_taken(lambda: runner.run(batch())), quick)
+        taken = samples(lambda: count / seconds_taken(lambda: runner.run(batch())), quick)
+        return {"rate": taken}
+
+
+def gathered(contestant: Contestant, quick: bool, start: Start) -> Outcome:
+    """The rates of a contestant."""
+    with warm_executor(contestant) as executor:
+        return rates(executor, contestant.prepare(echo), quick, start)
+
+
+def gathered_idle(quick: bool, start: Start) -> Outcome:
+    """The rates of an executor that runs nothing."""
+    return rates(Idle(), echo, quick, start)
 
 
 def in_executor(executor: Executor, function: Function, number: int) -> Awaitable[int]:
     return asyncio.get_running_loop().run_in_executor(executor, function, number)
 
 
-def run(contestant: Contestant, quick: bool) -> dict[str, list[float]]:
-    with warm_executor(contestant) as executor:
-        return {"rate": gathered(executor, contestant.prepare(echo), quick, in_executor)}
+def run(contestant: Contestant, quick: bool) -> Outcome:
+    return gathered(contestant, quick, in_executor)
 
 
-def floor(quick: bool) -> dict[str, list[float]]:
-    return {"rate": gathered(Idle(), echo, quick, in_executor)}
+def floor(quick: bool) -> Outcome:
+    return gathered_idle(quick, in_executor)

@@ -9,10 +9,8 @@ from collections.abc import Awaitable
 from concurrent.futures import Executor
 
 from contestants import Contestant, Function
-from measures import Figure
-from measures.run_in_executor import Idle, gathered
-from sampling import warm_executor
-from tasks import echo
+from measures import Figure, Outcome
+from measures.run_in_executor import gathered, gathered_idle
 
 TITLE = "small tasks: asyncio.to_thread, gathered"
 FIGURES = {"rate": Figure("tasks/s", more_is_better=True)}
@@ -23,10 +21,9 @@ def to_thread(executor: Executor, function: Function, number: int) -> Awaitable[
     return asyncio.to_thread(function, number)
 
 
-def run(contestant: Contestant, quick: bool) -> dict[str, list[float]]:
-    with warm_executor(contestant) as executor:
-        return {"rate": gathered(executor, contestant.prepare(echo), quick, to_thread)}
+def run(contestant: Contestant, quick: bool) -> Outcome:
+    return gathered(contestant, quick, to_thread)
 
 
-def floor(quick: bool) -> dict[str, list[float]]:
-    return {"rate": gathered(Idle(), echo, quick, to_thread)}
+def floor(quick: bool) -> Outcome:
+    return gathered_idle(quick, to_thread)

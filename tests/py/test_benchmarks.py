@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import io
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from types import ModuleType
 
 import harness
 import pytest
+from rich.console import Console
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -184,6 +186,26 @@ def test_what_a_measure_raises_is_printed(load) -> None:
     assert child.outcome(measure, "floor", True) == {"absent": ""}
 
 
+def test_what_fails_the_benchmark(load) -> None:
+    failed = load("run").failed
+    assert not failed({("lease", "untagged"): [{"absent": "it is not leased"}]})
+    assert not failed({("web", "threads"): [{"error": "no"}], ("web", "tagged"): [{"figures": {}}]})
+    assert failed({("web", "tagged"): [{"figures": {}}, {"error": "no"}]})
+
+
+@pytest.mark.parametrize("name", ["run_in_executor", "to_thread"])
+def test_an_executor_that_runs_nothing(load, name: str) -> None:
+    """The floor itself compares what was awaited."""
+    assert min(load(f"measures.{name}").floor(True)["rate"]) > 0
+
+
+def test_bytes_that_nobody_has_seen(load) -> None:
+    megabytes = load("measures.megabytes")
+    made = [megabytes.unseen(number) for number in range(3)]
+    assert len(set(made)) == 3
+    assert {len(each) for each in made} == {len(megabytes.MEGABYTES_8)}
+
+
 def test_every_measure_is_complete(load) -> None:
     measures = load("measures")
     contestants = load("contestants").CONTESTANTS
@@ -316,3 +338,15 @@ def test_the_picture_is_the_same_each_time(result_file: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     for ending, drawn in first.items():
         assert (tmp_path / f"again.{ending}").read_bytes() == drawn
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib, of `make bench`"
+)
+def test_no_picture_is_no_error(load, result_file: Path, tmp_path: Path) -> None:
+    content = json.loads(result_file.read_text())
+    few = [r for r in content["results"] if r["measure"] == "bare_trip"]
+    result_file.write_text(json.dumps(content | {"results": few}))
+    said = Console(file=io.StringIO())
+    assert load("run").pictures(load("results").load(result_file), tmp_path / "a.json", said) == []
+    assert "no picture: no figure to draw" in said.file.getvalue()
