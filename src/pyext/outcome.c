@@ -1,6 +1,7 @@
 #include "outcome.h"
 
 #include "../core/awake.h"
+#include "compat.h"
 #include "crew.h"
 #include "nesting.h"
 #include "registry.h"
@@ -102,21 +103,25 @@ nap(struct task *task, int64_t until)
     return done ? 1 : PyErr_CheckSignals();
 }
 
+/* A signal ends a wait of the thread that it interrupts: not if it comes just before the wait, or to another thread. So
+ * the main thread, whose handlers there are, looks from time to time. */
 static int
 park(struct task *task, int64_t deadline)
 {
+    bool handles_signals = compat_is_main_thread();
     for (;;) {
         fstate_wait_result result;
-        if (PyErr_CheckSignals() < 0) { /* one that has come does not wake us */
+        if (PyErr_CheckSignals() < 0) {
             return -1;
         }
+        int64_t look_at = handles_signals ? os_now_ns() + LOOK_FOR_SIGNALS : OS_FOREVER;
         Py_BEGIN_ALLOW_THREADS
-        result = fstate_wait(&task->state, deadline);
+        result = fstate_wait(&task->state, look_at < deadline ? look_at : deadline);
         Py_END_ALLOW_THREADS
         if (result == FSTATE_DONE) {
             return 0;
         }
-        if (result == FSTATE_TIMED_OUT) {
+        if (result == FSTATE_TIMED_OUT && deadline <= look_at) {
             PyErr_SetNone(PyExc_TimeoutError);
             return -1;
         }

@@ -19,6 +19,13 @@ def press_ctrl_c():
     signal.raise_signal(signal.SIGINT)
 
 
+def await_sleep(native_id):
+    """Wait until the thread sleeps, and not just for the GIL."""
+    stat = Path(f"/proc/self/task/{native_id}/stat")
+    for _ in range(3):
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "a wait")
+
+
 def raiser(error):
     def raise_it():
         raise error
@@ -145,6 +152,44 @@ def test_ctrl_c_while_result_waits_and_the_result_comes(tmp_path):
         print(future.result(30))
     """
     assert_ok(run_script(tmp_path, source), "interrupted", "value")
+
+
+class Pressed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("timeout", [TIMEOUT, None])
+def test_signal_that_another_thread_takes(pool, gate, timeout):
+    """It ends no system call of the main thread: nor does one that comes just before the call."""
+    executor = pool(1)
+
+    def handler(*_):
+        raise Pressed
+
+    def press(main):
+        await_sleep(main)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    def wait_and_be_pressed():
+        thread.start()
+        future.result(timeout)
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    thread = threading.Thread(target=press, args=[threading.get_native_id()])
+    late = threading.Timer(TIMEOUT, gate.close)
+    late.start()
+    try:
+        future = executor.submit(interpreter(jobs.pass_gate), *gate.args, "value")
+        gate.wait_started()
+        with pytest.raises(Pressed):
+            wait_and_be_pressed()
+        assert late.is_alive(), "the signal was handled when the task had ended"
+    finally:
+        late.cancel()
+        thread.join(TIMEOUT)
+        signal.signal(signal.SIGUSR1, before)
+    gate.open()
+    assert future.result(TIMEOUT) == "value"
 
 
 # --- sending arguments ---------------------------------------------------------------------------
@@ -485,7 +530,7 @@ def test_signal_handler_that_waits_for_another_task(pool, gates, round):
     """Within a wait there can be another one, of the same thread."""
     executor = pool(2)
     outer, inner = gates(), gates()
-    main = f"/proc/self/task/{threading.get_native_id()}/stat"
+    main = threading.get_native_id()
     answers = []
 
     def handler(*_):
@@ -493,7 +538,7 @@ def test_signal_handler_that_waits_for_another_task(pool, gates, round):
 
     def interrupt():
         outer.wait_started()
-        wait_until(lambda: Path(main).read_text().rpartition(")")[2].split()[0] == "S", "a wait")
+        await_sleep(main)
         os.kill(os.getpid(), signal.SIGUSR1)
         inner.wait_started()
         inner.open()
