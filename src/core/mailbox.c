@@ -21,9 +21,11 @@ init_lists(struct mailroom *room)
 }
 
 int
-mailroom_init(struct mailroom *room, unsigned most_boxes, size_t most_load)
+mailroom_init(struct mailroom *room, unsigned most_boxes, size_t most_load,
+              void (*hold)(struct mail *mail))
 {
     init_lists(room);
+    room->hold = hold;
     room->most_boxes = most_boxes;
     room->most_load = most_load == 0 ? SIZE_MAX : most_load;
     room->closed = room->stopping = false;
@@ -311,6 +313,7 @@ mailbox_take(struct mailroom *room, struct mailbox *box)
     if (mail != NULL) {
         mail->place = MAIL_TAKEN;
         list_push_back(&box->taken, &mail->node);
+        room->hold(mail);
     }
     os_mutex_unlock(&room->lock);
     return mail;
@@ -321,8 +324,12 @@ mailbox_take_notice(struct mailroom *room, struct mailbox *box)
 {
     os_mutex_lock(&room->lock);
     struct list *node = list_pop_front(&box->notices);
+    struct mail *mail = node == NULL ? NULL : LIST_ENTRY(node, struct mail, notice);
+    if (mail != NULL) {
+        room->hold(mail);
+    }
     os_mutex_unlock(&room->lock);
-    return node == NULL ? NULL : LIST_ENTRY(node, struct mail, notice);
+    return mail;
 }
 
 bool

@@ -14,7 +14,8 @@
  *
  * A call belongs to whoever has taken it out of the room: mailbox_finish(), mailroom_withdraw(),
  * mailroom_drain() and mailroom_lose() give each call to exactly one of those who try. That one alone
- * says how the call has ended. So a host that was given up and comes back can do no harm.
+ * says how the call has ended. So a host that was given up and comes back can do no harm. It is held for whoever takes
+ * it to serve it, since somebody else may end it, and let go of it, at any moment from then on.
  *
  * A call can be posted beside another one, to be taken by the same host: it does not count, and goes
  * along with the other one while that waits.
@@ -54,9 +55,10 @@ struct mail {
 struct mailroom {
     os_mutex lock;
     struct list boxes;
-    unsigned box_count;  /* but for those that are retired */
-    unsigned most_boxes; /* constant */
-    size_t most_load;    /* calls that one box may have; constant */
+    unsigned box_count;              /* but for those that are retired */
+    unsigned most_boxes;             /* constant */
+    size_t most_load;                /* calls that one box may have; constant */
+    void (*hold)(struct mail *mail); /* constant */
     struct list waiting;
     size_t waiting_count;
     bool closed; /* no more posts; hosts leave when nothing is left */
@@ -76,8 +78,9 @@ struct mailbox {
 
 void mail_init(struct mail *mail);
 
-/* 0 or an errno value. `most_load`: 0 for any number. */
-int mailroom_init(struct mailroom *room, unsigned most_boxes, size_t most_load);
+/* 0 or an errno value. `most_load`: 0 for any number. `hold`: takes a reference to the call, under the lock. */
+int mailroom_init(struct mailroom *room, unsigned most_boxes, size_t most_load,
+                  void (*hold)(struct mail *mail));
 /* Nobody uses it any more. */
 void mailroom_destroy(struct mailroom *room);
 
@@ -113,9 +116,9 @@ typedef enum { MAILROOM_OPEN = 0, MAILROOM_CLOSED, MAILROOM_STOPPING } mailroom_
 
 /* Its bell has rung, and was silenced (os_bell_silence()) before. STOPPING: it is to stop all that it has. */
 mailroom_mood mailbox_listen(struct mailroom *room, struct mailbox *box);
-/* The next call; or NULL. */
+/* The next call, with a reference for the caller; or NULL. */
 struct mail *mailbox_take(struct mailroom *room, struct mailbox *box);
-/* A call that it has taken and that is to be cancelled; or NULL. */
+/* A call that it has taken and that is to be cancelled, with a reference for the caller; or NULL. */
 struct mail *mailbox_take_notice(struct mailroom *room, struct mailbox *box);
 /* A call that it has taken has ended. False: somebody else was told that the host is gone, and ends the call. The bell
  * rings if another call takes its place, or if the host may leave now. */

@@ -44,10 +44,11 @@ take_notices(HostObject *self)
 {
     struct mail *mail;
     while ((mail = mailbox_take_notice(hosting_room(self), &self->host->box)) != NULL) {
-        HostCallObject *call = LIST_ENTRY(mail, struct hosted, mail)->call;
-        if (call != NULL) {
-            hosting_cancel(call);
+        struct hosted *hosted = LIST_ENTRY(mail, struct hosted, mail);
+        if (hosted->call != NULL) {
+            hosting_cancel(hosted->call);
         }
+        hosting_drop(hosted->task, false);
     }
 }
 

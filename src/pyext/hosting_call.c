@@ -6,6 +6,37 @@
 #include "stopping.h"
 #include "transport.h"
 
+static void
+free_at_main(void *task)
+{
+    task_free(task);
+}
+
+static void
+drop_at_main(struct task *task)
+{
+    if (task_release(task)) {
+        homecall_visit(free_at_main, task); /* who has ended it may have left an exception */
+    }
+}
+
+void
+hosting_drop(struct task *task, bool is_ours)
+{
+    if (!is_ours) {
+        drop_at_main(task);
+    }
+    else if (task_release(task)) {
+        struct task *stream = task->hosted->stream; /* not to go with it, here */
+        task->hosted->stream = NULL;
+        task_free(task);
+        if (stream != NULL) {
+            drop_at_main(stream);
+        }
+    }
+}
+
+/* Takes over the reference to the task, unless there is no memory. */
 static HostCallObject *
 new_call(HostObject *self, struct task *task)
 {
@@ -15,7 +46,6 @@ new_call(HostObject *self, struct task *task)
         list_init(&call->node);
         call->limit_at = OS_FOREVER;
         call->host = (HostObject *)Py_NewRef(self);
-        task_hold(task);
         call->task = task;
     }
     return call;
@@ -246,13 +276,12 @@ hosting_begin(HostObject *self, struct task *task)
     HostCallObject *call = new_call(self, task);
     if (call == NULL) {
         PyObject *error = PyErr_GetRaisedException();
-        if (!fstate_start(&task->state)) {
-            hosting_skip(self, task);
-            Py_DECREF(error);
-            return;
-        }
+        bool starts = fstate_start(&task->state);
         PyErr_SetRaisedException(error);
-        hosting_finish(self, task, NULL, NULL, false);
+        bool is_ours =
+            starts ? hosting_finish(self, task, NULL, NULL, false) : hosting_skip(self, task);
+        PyErr_Clear();
+        hosting_drop(task, is_ours);
         return;
     }
     if (!fstate_start(&task->state)) {
@@ -305,12 +334,6 @@ call_clear(PyObject *op)
 }
 
 static void
-free_at_main(void *task)
-{
-    task_free(task);
-}
-
-static void
 call_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
@@ -318,14 +341,8 @@ call_dealloc(PyObject *op)
     PyObject_GC_UnTrack(op);
     hosting_forget(self);
     call_clear(op);
-    if (self->task != NULL && task_release(self->task)) {
-        if (self->is_ours) {
-            task_free(self->task);
-        }
-        else {
-            homecall_visit(free_at_main,
-                           self->task); /* who has ended it may have left an exception */
-        }
+    if (self->task != NULL) {
+        hosting_drop(self->task, self->is_ours);
     }
     type->tp_free(op);
     Py_DECREF(type);

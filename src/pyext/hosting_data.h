@@ -73,7 +73,7 @@ hosting_call_of(struct list *node)
 
 /* -- hosting_call: a call that the host serves -- */
 
-/* Begins a call that was taken out of the mailbox, which still has its reference. */
+/* Begins a call that was taken out of the mailbox, with the reference that was taken with it. */
 void hosting_begin(HostObject *self, struct task *task);
 /* Its Task has ended. */
 void hosting_end(HostCallObject *call);
@@ -81,6 +81,8 @@ void hosting_end(HostCallObject *call);
 void hosting_cancel(HostCallObject *call);
 /* It has ended, or never began: what its host knows of it. */
 void hosting_forget(HostCallObject *call);
+/* Drops a reference to a call. `is_ours`: nobody but this host has ended it. */
+void hosting_drop(struct task *task, bool is_ours);
 /* Has the watch look, should the loop not get to the end of a limit in time. */
 void hosting_arm(HostObject *self, int64_t limit_at);
 /* 0, or -1 with an exception. */

@@ -114,12 +114,18 @@ new_inner(struct state *state, struct crew *crew)
     return inner;
 }
 
+static void
+hold_call(struct mail *mail)
+{
+    task_hold(LIST_ENTRY(mail, struct hosted, mail)->task);
+}
+
 static struct hosts *
 new_hosts(struct state *state, struct crew *crew)
 {
     struct hosts *hosts = calloc(1, sizeof(*hosts));
     if (hosts == NULL ||
-        mailroom_init(&hosts->room, crew->pool.max_slots, crew->most_hosted) != 0) {
+        mailroom_init(&hosts->room, crew->pool.max_slots, crew->most_hosted, hold_call) != 0) {
         free(hosts);
         PyErr_NoMemory();
         return NULL;

@@ -72,7 +72,7 @@ follow(struct circle *circle, struct crew *crew)
     }
     for (struct list *node = nesting.waits.next; node != &nesting.waits; node = node->next) {
         const struct nested_wait *wait = wait_of(node);
-        if (wait->waiter == crew && !has(circle, wait->on)) {
+        if (wait->waiter == crew && !is_over(wait) && !has(circle, wait->on)) {
             if (circle->count == MOST_CREWS) {
                 return false;
             }

@@ -4,9 +4,18 @@
 #include "core/mailbox.h"
 
 #include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static struct mailroom room;
+static atomic_uint holds; /* references that takers were given */
+
+static void
+hold(struct mail *mail)
+{
+    CHECK(mail->place == MAIL_TAKEN); /* nobody can have ended it */
+    atomic_fetch_add(&holds, 1);
+}
 
 struct host {
     struct mailbox box; /* first */
@@ -45,7 +54,7 @@ listen(struct host *host)
 static void
 begin(unsigned hosts, size_t load)
 {
-    CHECK_EQ(mailroom_init(&room, hosts, load), 0);
+    CHECK_EQ(mailroom_init(&room, hosts, load, hold), 0);
 }
 
 static void
@@ -188,13 +197,16 @@ a_notice_reaches_who_has_the_call(void)
     host_init(&host);
     post(&mail);
     CHECK(mailroom_notify(&room, &mail) == NULL); /* nobody has it yet */
+    atomic_store(&holds, 0);
     CHECK(mailbox_take(&room, &host.box) == &mail);
+    CHECK_EQ(atomic_load(&holds), 1);
     listen(&host);
     CHECK(mailroom_notify(&room, &mail) == &host.box);
     CHECK(mailroom_notify(&room, &mail) == &host.box);
     CHECK(rings(&host));
     CHECK(mailbox_take_notice(&room, &host.box) == &mail);
     CHECK(mailbox_take_notice(&room, &host.box) == NULL);
+    CHECK_EQ(atomic_load(&holds), 2);
     mailroom_notify(&room, &mail);
     CHECK(mailbox_finish(&room, &host.box, &mail));
     CHECK(mailbox_take_notice(&room, &host.box) == NULL); /* gone with the call */
