@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 from typing import overload
 
 from aiointerpreters._limits import full
+from aiointerpreters._shared import SharedExecutor
 from aiointerpreters.executors.interpthread import InterpreterThreadPoolExecutor
 
 TYPE_CHECKING = False
@@ -41,28 +40,9 @@ async def run_in_turn[R](
     return await call
 
 
-class _Default:
-    """The executor of the process, made on first use. In a forked child it has new workers."""
-
-    def __init__(self) -> None:
-        self._executor: InterpreterThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._after_fork)
-
-    def _after_fork(self) -> None:
-        self._lock = threading.Lock()  # another thread of the parent may have held it
-
-    def get(self) -> InterpreterThreadPoolExecutor:
-        if self._executor is None:
-            with self._lock:
-                if self._executor is None:
-                    self._executor = InterpreterThreadPoolExecutor(
-                        thread_name_prefix="aiointerpreters"
-                    )
-        return self._executor
-
-
-_DEFAULT = _Default()
+_DEFAULT = SharedExecutor(
+    lambda: InterpreterThreadPoolExecutor(thread_name_prefix="aiointerpreters")
+)
 
 
 def default_executor() -> InterpreterThreadPoolExecutor:

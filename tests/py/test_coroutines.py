@@ -161,8 +161,7 @@ def test_the_executor_of_the_process(factory):
     try:
         assert run(factory, main) == (3, [])
     finally:
-        aiointerpreters._awaiting.default_executor().shutdown()
-        aiointerpreters._awaiting._DEFAULT._executor = None
+        aiointerpreters._awaiting._DEFAULT.forget().shutdown()
 
 
 # --- what is a coroutine function ----------------------------------------------------------------

@@ -21,6 +21,7 @@ from harness import TIMEOUT, assert_ok, in_thread, run_script, wait_until
 
 import aiointerpreters
 from aiointerpreters import RemoteTraceback, SendError, _awaiting
+from aiointerpreters._shared import SharedExecutor
 from aiointerpreters.executors import interpreter
 
 both = pytest.mark.parametrize("tag", [lambda f: f, interpreter], ids=["untagged", "tagged"])
@@ -1116,7 +1117,7 @@ def test_room_that_cannot_be_used(factory, pool, gate):
 @pytest.fixture
 def default(monkeypatch):
     """The executor of the process, as if nobody had asked for it; ended, since it is a test's."""
-    fresh = _awaiting._Default()
+    fresh = SharedExecutor(_awaiting._DEFAULT._make)
     monkeypatch.setattr(_awaiting, "_DEFAULT", fresh)
     yield fresh
     fresh.get().shutdown()
