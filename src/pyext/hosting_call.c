@@ -276,11 +276,15 @@ hosting_begin(HostObject *self, struct task *task)
     HostCallObject *call = new_call(self, task);
     if (call == NULL) {
         PyObject *error = PyErr_GetRaisedException();
-        bool starts = fstate_start(&task->state);
-        PyErr_SetRaisedException(error);
-        bool is_ours =
-            starts ? hosting_finish(self, task, NULL, NULL, false) : hosting_skip(self, task);
-        PyErr_Clear();
+        bool is_ours;
+        if (fstate_start(&task->state)) {
+            PyErr_SetRaisedException(error);
+            is_ours = hosting_finish(self, task, NULL, NULL, false);
+        }
+        else {
+            Py_DECREF(error);
+            is_ours = hosting_skip(self, task);
+        }
         hosting_drop(task, is_ours);
         return;
     }

@@ -33,18 +33,6 @@ is_over(const struct nested_wait *wait)
 
 /* -- which crews are stuck: all of whose workers wait, and only for crews that are stuck -- */
 
-/* Whether as many workers of the crew wait as it has, started or about to be. */
-static bool
-all_wait(struct crew *crew)
-{
-    unsigned waiting = 0;
-    for (struct list *node = nesting.waits.next; node != &nesting.waits; node = node->next) {
-        const struct nested_wait *wait = wait_of(node);
-        waiting += wait->waiter == crew && !is_over(wait);
-    }
-    return waiting > 0 && waiting >= pool_workers(&crew->pool);
-}
-
 enum { MOST_CREWS = 16 }; /* in a circle; a larger one is not looked for */
 
 struct circle {
@@ -63,23 +51,26 @@ has(const struct circle *circle, const struct crew *crew)
     return false;
 }
 
-/* Adds what the workers of `crew` wait for. False: somebody there will get on. */
+/* Adds what the workers of `crew` wait for. False: somebody there will get on, since fewer wait than it has workers,
+ * started or about to be. Each wait is looked at once: it may be over at any moment, without the GIL. */
 static bool
 follow(struct circle *circle, struct crew *crew)
 {
-    if (!all_wait(crew)) {
-        return false;
-    }
+    unsigned waiting = 0;
     for (struct list *node = nesting.waits.next; node != &nesting.waits; node = node->next) {
         const struct nested_wait *wait = wait_of(node);
-        if (wait->waiter == crew && !is_over(wait) && !has(circle, wait->on)) {
+        if (wait->waiter != crew || is_over(wait)) {
+            continue;
+        }
+        waiting++;
+        if (!has(circle, wait->on)) {
             if (circle->count == MOST_CREWS) {
                 return false;
             }
             circle->crews[circle->count++] = wait->on;
         }
     }
-    return true;
+    return waiting > 0 && waiting >= pool_workers(&crew->pool);
 }
 
 /* Whether the crew, and every one that it waits for however indirectly, has only workers that wait. If
