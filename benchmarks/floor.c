@@ -12,6 +12,7 @@
  *   bare_end()                 ends both
  *   queue(count, workers)      hands `count` tasks through one locked queue; seconds for all
  *   copies(bytes, count)       copies them to memory freshly allocated; seconds for each
+ *   copies_elsewhere(size, count)  writes so many bytes and has another thread copy them; seconds for each
  *   spin(rounds, threads)      integer arithmetic, `rounds` in each thread; seconds for all
  *   naps(count, nap, limit, spinners)
  *                              sleeps `nap` seconds, `count` times or until `limit` seconds are
@@ -593,6 +594,86 @@ release_source:
     return result;
 }
 
+struct elsewhere {
+    struct line line;
+    size_t size;        /* constant */
+    const char *source; /* whose turn it is, by `line.word` */
+    bool failed;        /* the same */
+};
+
+static void *
+copy_each(void *argument)
+{
+    struct elsewhere *elsewhere = argument;
+    for (unsigned trip = 0; trip < elsewhere->line.trips; trip++) {
+        await_change(&elsewhere->line.word, 2 * trip);
+        char *copy = malloc(elsewhere->size);
+        if (copy == NULL) {
+            elsewhere->failed = true;
+        }
+        else {
+            memcpy(copy, elsewhere->source, elsewhere->size);
+            __asm__ volatile("" : : "r"(copy) : "memory");
+        }
+        pass_turn(&elsewhere->line.word);
+        free(copy);
+    }
+    return NULL;
+}
+
+/* One trip: `source` is new, and all of it was written by this thread. */
+static double
+time_copy_elsewhere(struct elsewhere *elsewhere, unsigned trip, char *source)
+{
+    memset(source, (int)(trip % 256), elsewhere->size);
+    elsewhere->source = source;
+    double start = now();
+    pass_turn(&elsewhere->line.word);
+    await_change(&elsewhere->line.word, 2 * trip + 1);
+    return now() - start;
+}
+
+/* Returns 0 or an errno value. */
+static int
+time_copies_elsewhere(double *seconds, unsigned count, size_t size)
+{
+    struct elsewhere elsewhere = {.line = {.trips = count}, .size = size};
+    char *source = malloc(size);
+    pthread_t thread;
+    int error = source == NULL ? ENOMEM : pthread_create(&thread, NULL, copy_each, &elsewhere);
+    if (error == 0) {
+        for (unsigned trip = 0; trip < count; trip++) {
+            seconds[trip] = time_copy_elsewhere(&elsewhere, trip, source);
+        }
+        error = pthread_join(thread, NULL);
+        error = error == 0 && elsewhere.failed ? ENOMEM : error;
+    }
+    free(source);
+    return error;
+}
+
+static PyObject *
+floor_copies_elsewhere(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_ssize_t size, count;
+    if (!PyArg_ParseTuple(args, "nn", &size, &count)) {
+        return NULL;
+    }
+    if (size < 1) {
+        PyErr_SetString(PyExc_ValueError, "size must be positive");
+        return NULL;
+    }
+    double *seconds = doubles(count);
+    if (seconds == NULL) {
+        return NULL;
+    }
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    error = time_copies_elsewhere(seconds, (unsigned)count, (size_t)size);
+    Py_END_ALLOW_THREADS
+    return list_or_error_steal(seconds, count, error);
+}
+
 /* --- Computing, and sleeping beside it -------------------------------------------------------- */
 
 struct spinner {
@@ -748,6 +829,7 @@ static PyMethodDef methods[] = {
     {"bare_end", floor_bare_end, METH_NOARGS, NULL},
     {"queue", floor_queue, METH_VARARGS, NULL},
     {"copies", floor_copies, METH_VARARGS, NULL},
+    {"copies_elsewhere", floor_copies_elsewhere, METH_VARARGS, NULL},
     {"spin", floor_spin, METH_VARARGS, NULL},
     {"naps", floor_naps, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
