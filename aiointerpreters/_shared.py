@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 
-from aiointerpreters.executors.interpthread import InterpreterThreadPoolExecutor
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aiointerpreters.executors.interpthread import InterpreterThreadPoolExecutor
 
 __all__ = ("SharedExecutor",)
 

@@ -252,38 +252,70 @@ pass_turn(atomic_uint *word)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
+/* Trips of a word to another thread and back, with what is to be done on the way. */
+struct trips {
+    struct line line;
+    void (*prepare)(struct trips *trips); /* the caller, before each; constant */
+    void (*work)(struct trips *trips);    /* the other thread, in each; constant; or NULL */
+    struct timespec pause;                /* constant */
+    size_t size;                          /* constant */
+    char *source, *copy;                  /* whose turn it is, by `line.word` */
+    bool failed;                          /* the same */
+};
+
 static void *
 answer(void *argument)
 {
-    struct line *line = argument;
-    for (unsigned trip = 0; trip < line->trips; trip++) {
-        await_change(&line->word, 2 * trip);
-        pass_turn(&line->word);
+    struct trips *trips = argument;
+    for (unsigned trip = 0; trip < trips->line.trips; trip++) {
+        await_change(&trips->line.word, 2 * trip);
+        if (trips->work != NULL) {
+            trips->work(trips);
+        }
+        pass_turn(&trips->line.word);
     }
     return NULL;
 }
 
 static int
-time_round_trips(double *seconds, unsigned count, double gap)
+time_trips(struct trips *trips, double *seconds)
 {
-    struct timespec pause = {
-        .tv_sec = (time_t)gap,
-        .tv_nsec = (long)((gap - (double)(time_t)gap) * 1e9),
-    };
-    struct line line = {.trips = count};
     pthread_t thread;
-    int error = pthread_create(&thread, NULL, answer, &line);
+    int error = pthread_create(&thread, NULL, answer, trips);
     if (error != 0) {
         return error;
     }
-    for (unsigned trip = 0; trip < count; trip++) {
-        nanosleep(&pause, NULL);
+    for (unsigned trip = 0; trip < trips->line.trips; trip++) {
+        trips->prepare(trips);
         double start = now();
-        pass_turn(&line.word);
-        await_change(&line.word, 2 * trip + 1);
+        pass_turn(&trips->line.word);
+        await_change(&trips->line.word, 2 * trip + 1);
         seconds[trip] = now() - start;
     }
-    return pthread_join(thread, NULL);
+    error = pthread_join(thread, NULL);
+    return error == 0 && trips->failed ? ENOMEM : error;
+}
+
+/* A list of the seconds of each; or NULL with an exception set. */
+static PyObject *
+list_of_trips(struct trips *trips, Py_ssize_t count)
+{
+    double *seconds = doubles(count);
+    if (seconds == NULL) {
+        return NULL;
+    }
+    trips->line.trips = (unsigned)count;
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    error = time_trips(trips, seconds);
+    Py_END_ALLOW_THREADS
+    return list_or_error_steal(seconds, count, error);
+}
+
+static void
+sleep_before(struct trips *trips)
+{
+    nanosleep(&trips->pause, NULL);
 }
 
 static PyObject *
@@ -298,15 +330,11 @@ floor_round_trips(PyObject *Py_UNUSED(module), PyObject *args)
         PyErr_SetString(PyExc_ValueError, "gap must be 0 to 1 second");
         return NULL;
     }
-    double *seconds = doubles(count);
-    if (seconds == NULL) {
-        return NULL;
-    }
-    int error;
-    Py_BEGIN_ALLOW_THREADS
-    error = time_round_trips(seconds, (unsigned)count, gap);
-    Py_END_ALLOW_THREADS
-    return list_or_error_steal(seconds, count, error);
+    struct trips trips = {
+        .prepare = sleep_before,
+        .pause = {.tv_sec = (time_t)gap, .tv_nsec = (long)((gap - (double)(time_t)gap) * 1e9)},
+    };
+    return list_of_trips(&trips, count);
 }
 
 /* --- Round trips to a bare interpreter -------------------------------------------------------- */
@@ -594,62 +622,24 @@ release_source:
     return result;
 }
 
-struct elsewhere {
-    struct line line;
-    size_t size;        /* constant */
-    const char *source; /* whose turn it is, by `line.word` */
-    bool failed;        /* the same */
-};
-
-static void *
-copy_each(void *argument)
+/* New bytes, all of them written by this thread. */
+static void
+write_before(struct trips *trips)
 {
-    struct elsewhere *elsewhere = argument;
-    for (unsigned trip = 0; trip < elsewhere->line.trips; trip++) {
-        await_change(&elsewhere->line.word, 2 * trip);
-        char *copy = malloc(elsewhere->size);
-        if (copy == NULL) {
-            elsewhere->failed = true;
-        }
-        else {
-            memcpy(copy, elsewhere->source, elsewhere->size);
-            __asm__ volatile("" : : "r"(copy) : "memory");
-        }
-        pass_turn(&elsewhere->line.word);
-        free(copy);
-    }
-    return NULL;
+    free(trips->copy);
+    trips->copy = NULL;
+    memset(trips->source, (int)(trips->line.word % 256), trips->size);
 }
 
-/* One trip: `source` is new, and all of it was written by this thread. */
-static double
-time_copy_elsewhere(struct elsewhere *elsewhere, unsigned trip, char *source)
+static void
+copy(struct trips *trips)
 {
-    memset(source, (int)(trip % 256), elsewhere->size);
-    elsewhere->source = source;
-    double start = now();
-    pass_turn(&elsewhere->line.word);
-    await_change(&elsewhere->line.word, 2 * trip + 1);
-    return now() - start;
-}
-
-/* Returns 0 or an errno value. */
-static int
-time_copies_elsewhere(double *seconds, unsigned count, size_t size)
-{
-    struct elsewhere elsewhere = {.line = {.trips = count}, .size = size};
-    char *source = malloc(size);
-    pthread_t thread;
-    int error = source == NULL ? ENOMEM : pthread_create(&thread, NULL, copy_each, &elsewhere);
-    if (error == 0) {
-        for (unsigned trip = 0; trip < count; trip++) {
-            seconds[trip] = time_copy_elsewhere(&elsewhere, trip, source);
-        }
-        error = pthread_join(thread, NULL);
-        error = error == 0 && elsewhere.failed ? ENOMEM : error;
+    trips->copy = malloc(trips->size);
+    if (trips->copy == NULL) {
+        trips->failed = true;
+        return;
     }
-    free(source);
-    return error;
+    memcpy(trips->copy, trips->source, trips->size);
 }
 
 static PyObject *
@@ -663,15 +653,12 @@ floor_copies_elsewhere(PyObject *Py_UNUSED(module), PyObject *args)
         PyErr_SetString(PyExc_ValueError, "size must be positive");
         return NULL;
     }
-    double *seconds = doubles(count);
-    if (seconds == NULL) {
-        return NULL;
-    }
-    int error;
-    Py_BEGIN_ALLOW_THREADS
-    error = time_copies_elsewhere(seconds, (unsigned)count, (size_t)size);
-    Py_END_ALLOW_THREADS
-    return list_or_error_steal(seconds, count, error);
+    struct trips trips = {.prepare = write_before, .work = copy, .size = (size_t)size};
+    trips.source = malloc(trips.size);
+    PyObject *result = trips.source == NULL ? PyErr_NoMemory() : list_of_trips(&trips, count);
+    free(trips.source);
+    free(trips.copy);
+    return result;
 }
 
 /* --- Computing, and sleeping beside it -------------------------------------------------------- */

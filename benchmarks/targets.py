@@ -141,11 +141,11 @@ def workers(run: Run) -> Iterator[Target]:
 def data(run: Run) -> Iterator[Target]:
     trip = run.median("round_trip", "p50", "tagged") / 1e3  # µs to ms
     for figure, what in (("in", "in"), ("new", "in, new each time"), ("out", "out")):
-        ideal = run.median("megabytes", "in", "floor") + trip
+        ideal = run.median("megabytes", figure, "floor") + trip
         reached = run.median("megabytes", figure, "tagged") / ideal
         than = "× (floor + round trip)"
         yield Target(f"8 MB of bytes {what}: tagged", than, 1.2, reached, at_least=False)
-    ratio = run.ratio("megabytes", "new", "tagged", "floor")
+    ratio = run.ratio("megabytes", "crossing", "tagged", "floor")
     what = "8 MB of bytes in, new each time: tagged"
     yield Target(what, "× floor: a copy by another thread", 1.2, ratio, at_least=False)
     ratio = run.ratio("megabytes", "fresh", "tagged", "floor")

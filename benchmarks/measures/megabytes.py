@@ -16,6 +16,7 @@ TITLE = "8 MB of bytes in, and out"
 FIGURES = {
     "in": Figure("ms"),
     "new": Figure("ms"),
+    "crossing": Figure("ms"),  # the same trips; their floor is a copy by another than the writer
     "out": Figure("ms"),
     "fresh": Figure("ms"),  # from the moment that the task has made it
 }
@@ -51,16 +52,18 @@ def run(contestant: Contestant, quick: bool) -> dict[str, list[float]]:
     with warm_executor(contestant, workers=1) as executor:
         if executor.submit(take, MEGABYTES_8).result() != len(MEGABYTES_8):
             raise AssertionError("wrong size")
+        new = [timed(executor, take, unseen(n)) for n in range(trips(quick))][WARM:]
         return {
             "in": [timed(executor, take, MEGABYTES_8) for _ in range(trips(quick))][WARM:],
-            "new": [timed(executor, take, unseen(n)) for n in range(trips(quick))][WARM:],
+            "new": new,
+            "crossing": new,
             "out": [timed(executor, give) for _ in range(trips(quick))][WARM:],
             "fresh": [timed_fresh(executor, make) for _ in range(trips(quick))][WARM:],
         }
 
 
 def floor(quick: bool) -> dict[str, list[float]]:
-    """One memcpy to memory freshly allocated; of new bytes, by another than their writer."""
+    """One memcpy to memory freshly allocated; and one by another thread than has written it."""
     import _floor
 
     def milliseconds(seconds: list[float]) -> list[float]:
@@ -68,4 +71,4 @@ def floor(quick: bool) -> dict[str, list[float]]:
 
     here = milliseconds(_floor.copies(MEGABYTES_8, trips(quick)))
     elsewhere = milliseconds(_floor.copies_elsewhere(len(MEGABYTES_8), trips(quick)))
-    return {"in": here, "new": elsewhere, "out": here, "fresh": here}
+    return {"in": here, "new": here, "crossing": elsewhere, "out": here, "fresh": here}

@@ -29,6 +29,13 @@ def wait_until(condition, what: str, seconds: float = TIMEOUT) -> None:
         time.sleep(0.001)
 
 
+def await_sleep(native_id: int) -> None:
+    """Wait until the thread sleeps: for more than the GIL, which each look lets go of."""
+    stat = Path(f"/proc/self/task/{native_id}/stat")
+    for _ in range(3):
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "a wait")
+
+
 class Gate:
     """Shows a test that tasks have started and lets the test decide when they go on.
 

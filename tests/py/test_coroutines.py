@@ -580,6 +580,18 @@ def test_figures(pool):
     assert run(asyncio.new_event_loop, main) == ((1, 1, 0, 1), [])
 
 
+def test_prestart_starts_no_host_but_a_first_call_does(pool):
+    executor = pool(2, max_interpreters=1, thread_name_prefix="ahead")
+
+    def hosts():
+        return sum(thread.name.startswith("ahead-host_") for thread in threading.enumerate())
+
+    executor.prestart().result(TIMEOUT)
+    assert hosts() == 0
+    assert executor.submit(interpreter(coroutine_jobs.add), 1).result(TIMEOUT) == 3
+    assert hosts() == 1
+
+
 def test_a_dump_shows_the_host(pool, gate, tmp_path):
     executor = pool(2, max_interpreters=1, thread_name_prefix="crawl")
 

@@ -4,12 +4,11 @@ import os
 import signal
 import threading
 from concurrent.futures import CancelledError, as_completed, wait
-from pathlib import Path
 
 import jobs
 import odd_jobs
 import pytest
-from harness import TIMEOUT, assert_ok, run_script, wait_until
+from harness import TIMEOUT, assert_ok, await_sleep, run_script, wait_until
 
 from aiointerpreters import SendError
 from aiointerpreters.executors import interpreter
@@ -17,13 +16,6 @@ from aiointerpreters.executors import interpreter
 
 def press_ctrl_c():
     signal.raise_signal(signal.SIGINT)
-
-
-def await_sleep(native_id):
-    """Wait until the thread sleeps, and not just for the GIL."""
-    stat = Path(f"/proc/self/task/{native_id}/stat")
-    for _ in range(3):
-        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "a wait")
 
 
 def raiser(error):
@@ -158,10 +150,19 @@ class Pressed(Exception):
     pass
 
 
-@pytest.mark.parametrize("timeout", [TIMEOUT, None])
-def test_signal_that_another_thread_takes(pool, gate, timeout):
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda executor, future: future.result(),
+        lambda executor, future: future.result(TIMEOUT),
+        lambda executor, future: executor.submit(jobs.add, 1),
+        lambda executor, future: executor.shutdown(),
+    ],
+    ids=["result", "result with a timeout", "room", "shutdown"],
+)
+def test_signal_that_another_thread_takes(pool, gate, wait):
     """It ends no system call of the main thread: nor does one that comes just before the call."""
-    executor = pool(1)
+    executor = pool(1, max_pending=1)
 
     def handler(*_):
         raise Pressed
@@ -172,7 +173,7 @@ def test_signal_that_another_thread_takes(pool, gate, timeout):
 
     def wait_and_be_pressed():
         thread.start()
-        future.result(timeout)
+        wait(executor, future)
 
     before = signal.signal(signal.SIGUSR1, handler)
     thread = threading.Thread(target=press, args=[threading.get_native_id()])
@@ -181,6 +182,7 @@ def test_signal_that_another_thread_takes(pool, gate, timeout):
     try:
         future = executor.submit(interpreter(jobs.pass_gate), *gate.args, "value")
         gate.wait_started()
+        pending = executor.submit(jobs.add, 1)
         with pytest.raises(Pressed):
             wait_and_be_pressed()
         assert late.is_alive(), "the signal was handled when the task had ended"
@@ -190,6 +192,7 @@ def test_signal_that_another_thread_takes(pool, gate, timeout):
         signal.signal(signal.SIGUSR1, before)
     gate.open()
     assert future.result(TIMEOUT) == "value"
+    assert pending.result(TIMEOUT) == 1
 
 
 # --- sending arguments ---------------------------------------------------------------------------

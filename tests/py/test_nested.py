@@ -2,11 +2,12 @@
 
 import concurrent.futures
 import queue
+import sys
 import threading
 
 import jobs
 import pytest
-from harness import TIMEOUT, wait_until
+from harness import TIMEOUT, await_sleep, wait_until
 
 from aiointerpreters import DeadlockError, InterpreterThreadPoolExecutor, interpreter
 
@@ -142,6 +143,34 @@ def test_a_task_that_has_ended_is_not_waited_for(pool):
     executor = pool(1)
     done = executor.submit(jobs.add, 1)
     assert executor.submit(done.result).result(TIMEOUT) == 1
+
+
+def test_a_wait_that_is_over_is_none(pool):
+    """What it was for has ended, but whoever waited has not got the GIL yet."""
+    executor = pool(2)
+    box, waiters = queue.Queue(), queue.Queue()
+
+    def wait():
+        waiters.put(threading.get_native_id())
+        with pytest.raises(concurrent.futures.CancelledError):
+            box.get(timeout=TIMEOUT).result()
+
+    def cancel_and_wait():
+        waiter = waiters.get(timeout=TIMEOUT)
+        pending = executor.submit(jobs.add, 1)
+        box.put(pending)
+        await_sleep(waiter)
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1000)  # until this thread waits, nobody else gets the GIL
+        try:
+            assert pending.cancel()
+            return executor.submit(jobs.add, 2).result()
+        finally:
+            sys.setswitchinterval(before)
+
+    waited = executor.submit(wait)
+    assert executor.submit(cancel_and_wait).result(TIMEOUT) == 2
+    waited.result(TIMEOUT)
 
 
 def test_a_callback_that_waits(pool):
