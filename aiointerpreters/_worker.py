@@ -30,6 +30,7 @@ def encode_error(exc: BaseException, function_name: str | None = None) -> tuple[
     """
     try:
         explain_refusal(exc)
+        explain_memory(exc, function_name)
     except BaseException:
         pass  # the explanation is extra
     text = format_error(exc)
@@ -158,6 +159,49 @@ def _importers(links: list[BaseException], refusing: str) -> list[str]:
                 names.append(name)
             trace = trace.tb_next
     return names
+
+
+# Memory in the place of what has it
+
+
+def explain_memory(exc: BaseException, function_name: str | None = None) -> None:
+    """Note on `exc` that a memoryview stands for something else, if an attribute of that was missed.
+
+    The AttributeError may be the cause or the context of `exc`, or in it if it is a group.
+    """
+    for link in _related(exc):
+        if isinstance(link, AttributeError) and type(link.obj) is memoryview:
+            from aiointerpreters import _core
+
+            owner = _core.memory_owner(link.obj)
+            if owner is not None:
+                exc.add_note(_memory_note(link.name, owner, function_name or "the function"))
+                return
+
+
+def _related(exc: BaseException) -> list[BaseException]:
+    links = [exc]
+    for link in links:
+        for other in (link.__cause__, link.__context__, *getattr(link, "exceptions", ())):
+            if isinstance(other, BaseException) and all(other is not known for known in links):
+                links.append(other)
+        if len(links) > 100:
+            break
+    return links
+
+
+def _memory_note(name: str | None, owner: str, function_name: str) -> str:
+    if owner in ("bytes", "bytearray", "array.array"):
+        advice = f"Pass the {owner} itself, not a memoryview, to have a copy arrive"
+    else:
+        advice = (
+            f"An interpreter cannot have a {owner} of the caller's: index the view, "
+            "cast() it, or run the function untagged"
+        )
+    return (
+        f"memoryview has no attribute {name!r}: a {owner} was passed to {function_name}, which "
+        f"arrives as a memoryview of its memory. {advice}."
+    )
 
 
 # Calls by path

@@ -112,11 +112,12 @@ class InterpreterThreadPoolExecutor(_Executor):
     are made as they are needed, an interpreter with the first tagged task that needs one. Coroutine
     functions that are marked run on event loops in interpreters, many on one loop (`run`).
 
-    What crosses to an interpreter is copied. `None`, numbers, strings, bytes and containers of
-    these have an encoding of their own, everything else is pickled (protocol 5); a
-    `concurrent.interpreters.Queue` is the same queue on both sides. Memory is not copied: that of a
-    `memoryview`, and of an argument itself that exports it (`bytearray`, `array`, `mmap`, `ctypes`
-    and NumPy arrays), is lent, and arrives as a `memoryview`; that of a result is handed over.
+    What crosses to an interpreter is copied. `None`, numbers, strings, bytes, `bytearray`,
+    `array.array` and containers of these have an encoding of their own, everything else is pickled
+    (protocol 5); a `concurrent.interpreters.Queue` is the same queue on both sides. The memory of a
+    `memoryview` is not copied: a call's is lent, a result's is handed over. An argument itself that
+    exports its memory and cannot be had by an interpreter (`mmap`, `ctypes` and NumPy arrays)
+    arrives as a `memoryview` of it.
     Functions go by name where they have one, by value where not (those of `__main__`, lambdas,
     closures).
 

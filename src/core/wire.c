@@ -42,6 +42,7 @@ enum operation {
     OP_FLOAT,
     OP_COMPLEX,
     OP_BYTES,
+    OP_ARRAY,
     OP_STR1,
     OP_STR2,
     OP_STR4,
@@ -280,6 +281,20 @@ wire_put_bytes(struct wire_buffer *buffer, const void *bytes, size_t size)
 }
 
 int
+wire_put_array(struct wire_buffer *buffer, int kind, const void *bytes, size_t size)
+{
+    unsigned char *at = reserve(buffer, 2 + SIZE_MAX_BYTES, size);
+    if (at == NULL) {
+        return -1;
+    }
+    *at++ = OP_ARRAY;
+    *at++ = (unsigned char)kind;
+    at = write_size(at, size);
+    commit(buffer, write_raw(at, bytes, size));
+    return 0;
+}
+
+int
 wire_put_str(struct wire_buffer *buffer, int kind, const void *units, size_t length)
 {
     if (kind == 1 && length <= SHORT_STR_MAX) {
@@ -457,6 +472,15 @@ read_bytes(struct wire_reader *reader, struct wire_item *item, wire_tag tag)
 }
 
 static bool
+read_array(struct wire_reader *reader, struct wire_item *item)
+{
+    unsigned char kind = 0;
+    bool complete = read_raw(reader, &kind, 1) && read_bytes(reader, item, WIRE_ARRAY);
+    item->kind = kind;
+    return complete && kind <= 127;
+}
+
+static bool
 read_big_int(struct wire_reader *reader, struct wire_item *item)
 {
     return read_bytes(reader, item, WIRE_BIG_INT) && item->size >= BIG_INT_MIN_BYTES;
@@ -570,6 +594,8 @@ read_operation(struct wire_reader *reader, struct wire_item *item, enum operatio
         return read_complex(reader, item);
     case OP_BYTES:
         return read_bytes(reader, item, WIRE_BYTES);
+    case OP_ARRAY:
+        return read_array(reader, item);
     case OP_STR1:
         return read_str(reader, item, 1);
     case OP_STR2:

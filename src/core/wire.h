@@ -37,6 +37,7 @@ typedef enum {
     WIRE_FLOAT,
     WIRE_COMPLEX,
     WIRE_BYTES,
+    WIRE_ARRAY,     /* a bytearray (`kind` 0) or an array.array (`kind`: its typecode) */
     WIRE_STR,       /* code units of 1 (latin-1), 2 or 4 bytes, any code point, surrogates too */
     WIRE_TUPLE,     /* `count` items follow */
     WIRE_LIST,      /* `count` items follow */
@@ -69,6 +70,8 @@ int wire_put_int(struct wire_buffer *buffer, int64_t value);
 int wire_put_float(struct wire_buffer *buffer, double value);
 int wire_put_complex(struct wire_buffer *buffer, double real, double imag);
 int wire_put_bytes(struct wire_buffer *buffer, const void *bytes, size_t size);
+/* `kind` is 0 to 127. On the other side it counts as a container: a WIRE_REF may name it. */
+int wire_put_array(struct wire_buffer *buffer, int kind, const void *bytes, size_t size);
 /* `kind` is 1, 2 or 4; `length` counts code units. */
 int wire_put_str(struct wire_buffer *buffer, int kind, const void *units, size_t length);
 /* Makes room for an integer of `size` bytes (two's complement, little endian) and points *bytes at
@@ -87,10 +90,10 @@ struct wire_reader {
 
 struct wire_item {
     wire_tag tag;
-    int kind;                   /* STR: 1, 2 or 4 */
+    int kind;                   /* STR: 1, 2 or 4; ARRAY */
     int64_t integer;            /* INT */
     double real, imag;          /* FLOAT (real), COMPLEX */
-    const unsigned char *bytes; /* BYTES, STR, BIG_INT, PICKLE: `size` bytes; not aligned */
+    const unsigned char *bytes; /* BYTES, ARRAY, STR, BIG_INT, PICKLE: `size` bytes; not aligned */
     size_t size;                /* ... in bytes */
     size_t count; /* containers: members (DICT: pairs); STR: code units; PICKLE: buffers */
     size_t index; /* REF, LOAN */

@@ -245,8 +245,8 @@ struct array_object {
     Py_ssize_t allocated;
 };
 
-static bool
-is_array(PyObject *object)
+bool
+compat_is_array(PyObject *object)
 {
     return strcmp(Py_TYPE(object)->tp_name, "array.array") == 0 &&
            PyType_HasFeature(Py_TYPE(object), Py_TPFLAGS_IMMUTABLETYPE);
@@ -271,7 +271,8 @@ compat_memory_is_alone(PyObject *memoryview, struct compat_memory *memory)
     if (PyByteArray_CheckExact(buffer->obj)) {
         return buffer->buf == PyByteArray_AS_STRING(buffer->obj);
     }
-    return is_array(buffer->obj) && ((struct array_object *)buffer->obj)->items == buffer->buf &&
+    return compat_is_array(buffer->obj) &&
+           ((struct array_object *)buffer->obj)->items == buffer->buf &&
            Py_SIZE(buffer->obj) * buffer->itemsize == buffer->len;
 }
 
@@ -325,7 +326,7 @@ compat_take_memory(struct compat_memory *memory)
     if (PyByteArray_CheckExact(memory->owner)) {
         return take_from_bytearray(memory);
     }
-    if (is_array(memory->owner)) {
+    if (compat_is_array(memory->owner)) {
         return take_from_array(memory);
     }
     if (compat_disown_block()) {

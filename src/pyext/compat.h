@@ -95,6 +95,9 @@ bool compat_disown_block(void);
 /* The attached interpreter has taken over one that was given away. */
 void compat_adopt_block(void);
 
+/* Whether the object is an array.array, and none of a subclass. */
+bool compat_is_array(PyObject *object);
+
 /* The memory under a memoryview. */
 struct compat_memory {
     PyObject *owner; /* borrowed: an exact bytes, bytearray or array.array */

@@ -102,6 +102,37 @@ receive_copy(struct decoder *decoder, const struct view *view)
 }
 
 static PyObject *
+new_array(int typecode, const void *memory, size_t size)
+{
+    PyObject *module = PyImport_ImportModule("array");
+    PyObject *array = module == NULL ? NULL : PyObject_CallMethod(module, "array", "C", typecode);
+    Py_XDECREF(module);
+    PyObject *contents =
+        array == NULL ? NULL
+                      : PyMemoryView_FromMemory((char *)memory, (Py_ssize_t)size, PyBUF_READ);
+    PyObject *done =
+        contents == NULL ? NULL : PyObject_CallMethod(array, "frombytes", "O", contents);
+    Py_XDECREF(contents);
+    if (done == NULL) {
+        Py_CLEAR(array);
+    }
+    Py_XDECREF(done);
+    return array;
+}
+
+/* A bytearray or an array.array, with a copy of the memory. */
+static PyObject *
+decode_array(struct decoder *decoder, int typecode, const void *memory, size_t size)
+{
+    PyObject *array = typecode == 0 ? PyByteArray_FromStringAndSize(memory, (Py_ssize_t)size)
+                                    : new_array(typecode, memory, size);
+    if (array != NULL && remember(decoder, array) < 0) {
+        Py_CLEAR(array);
+    }
+    return array;
+}
+
+static PyObject *
 decode_loan(struct decoder *decoder, const struct wire_item *item)
 {
     const struct view *view = view_at(decoder, item->index);
@@ -116,6 +147,9 @@ decode_loan(struct decoder *decoder, const struct wire_item *item)
     }
     if (view->kind == VIEW_OBJECT) {
         return handover_take(view);
+    }
+    if (view->kind == VIEW_ARRAY) {
+        return decode_array(decoder, view->typecode, view->memory, (size_t)view->size);
     }
     return receive_copy(decoder, view);
 }
@@ -338,6 +372,8 @@ decode_item(struct decoder *decoder, const struct wire_item *item)
         return PyComplex_FromDoubles(item->real, item->imag);
     case WIRE_BYTES:
         return PyBytes_FromStringAndSize((const char *)item->bytes, (Py_ssize_t)item->size);
+    case WIRE_ARRAY:
+        return decode_array(decoder, item->kind, item->bytes, item->size);
     case WIRE_STR:
         return decode_str(item);
     case WIRE_REF:

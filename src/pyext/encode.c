@@ -2,6 +2,7 @@
 #include "encoder.h"
 
 #include "broadcast.h"
+#include "compat.h"
 #include "lending.h"
 
 #include <string.h>
@@ -194,6 +195,80 @@ encode_text(struct encoder *encoder, PyObject *value, bool shared)
                                    : encode_str(&encoder->message->bytes, value);
 }
 
+/* The entry of a container, to be filled if it is new. NULL with an exception. */
+struct memo_entry *
+encoder_find(struct encoder *encoder, PyObject *container)
+{
+    if (2 * encoder->memo_count >= encoder->memo_size && memo_grow(encoder) < 0) {
+        return NULL;
+    }
+    return memo_place(encoder->memo, encoder->memo_size, container);
+}
+
+encoded
+encode_again(struct encoder *encoder, const struct memo_entry *entry)
+{
+    struct wire_buffer *out = &encoder->message->bytes;
+    if (entry->is_parcel) {
+        encoder->mutables++;
+        return encode_check(wire_put_loan(out, entry->index));
+    }
+    encoder->lowest_again = Py_MIN(encoder->lowest_again, entry->index);
+    return encode_check(wire_put_ref(out, entry->index));
+}
+
+/* Writes a reference if the container was begun before, and else notes it. `shared` says that more
+ * than one reference to it exists; nobody can meet another one twice. */
+static encoded
+recall(struct encoder *encoder, PyObject *value, bool shared, bool *recalled)
+{
+    *recalled = false;
+    size_t index = encoder->containers++;
+    if (!shared) {
+        return ENCODED;
+    }
+    struct memo_entry *entry = encoder_find(encoder, value);
+    if (entry == NULL) {
+        return FAILED;
+    }
+    if (entry->object != NULL) {
+        encoder->containers--;
+        *recalled = true;
+        return encode_again(encoder, entry);
+    }
+    *entry = (struct memo_entry){.object = value, .index = index};
+    encoder->memo_count++;
+    return ENCODED;
+}
+
+/* A bytearray or an array.array: what its memory holds now. */
+static encoded
+encode_array(struct encoder *encoder, PyObject *value, bool shared)
+{
+    bool recalled;
+    encoded result = recall(encoder, value, shared, &recalled);
+    if (result != ENCODED || recalled) {
+        return result;
+    }
+    encoder->mutables++;
+    Py_buffer buffer;
+    int typecode = handover_typecode(value);
+    if (typecode < 0 || PyObject_GetBuffer(value, &buffer, PyBUF_SIMPLE) < 0) {
+        return FAILED;
+    }
+    bool is_large = buffer.len >= LENDING_BLOCK;
+    if (!is_large) {
+        result = encode_check(
+            wire_put_array(&encoder->message->bytes, typecode, buffer.buf, (size_t)buffer.len));
+    }
+    PyBuffer_Release(&buffer);
+    if (!is_large) {
+        return result;
+    }
+    return encoder->handover != NULL ? encode_noted(encoder, value, false)
+                                     : encode_view(encoder, handover_copy_array(value));
+}
+
 static encoded
 encode_members(struct encoder *encoder, PyObject *value)
 {
@@ -239,52 +314,6 @@ encode_sequence(struct encoder *encoder, PyObject *value)
             return result;
         }
     }
-    return ENCODED;
-}
-
-/* The entry of a container, to be filled if it is new. NULL with an exception. */
-struct memo_entry *
-encoder_find(struct encoder *encoder, PyObject *container)
-{
-    if (2 * encoder->memo_count >= encoder->memo_size && memo_grow(encoder) < 0) {
-        return NULL;
-    }
-    return memo_place(encoder->memo, encoder->memo_size, container);
-}
-
-encoded
-encode_again(struct encoder *encoder, const struct memo_entry *entry)
-{
-    struct wire_buffer *out = &encoder->message->bytes;
-    if (entry->is_parcel) {
-        encoder->mutables++;
-        return encode_check(wire_put_loan(out, entry->index));
-    }
-    encoder->lowest_again = Py_MIN(encoder->lowest_again, entry->index);
-    return encode_check(wire_put_ref(out, entry->index));
-}
-
-/* Writes a reference if the container was begun before, and else notes it. `shared` says that more
- * than one reference to it exists; nobody can meet another one twice. */
-static encoded
-recall(struct encoder *encoder, PyObject *value, bool shared, bool *recalled)
-{
-    *recalled = false;
-    size_t index = encoder->containers++;
-    if (!shared) {
-        return ENCODED;
-    }
-    struct memo_entry *entry = encoder_find(encoder, value);
-    if (entry == NULL) {
-        return FAILED;
-    }
-    if (entry->object != NULL) {
-        encoder->containers--;
-        *recalled = true;
-        return encode_again(encoder, entry);
-    }
-    *entry = (struct memo_entry){.object = value, .index = index};
-    encoder->memo_count++;
     return ENCODED;
 }
 
@@ -387,7 +416,13 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
         return encode_view(encoder, lending_lend_queue(encoder->state, value));
     }
     encoded result = encode_container(encoder, value, shared);
-    return result == NOT_NATIVE && encoder->depth == 0 ? encode_exporter(encoder, value) : result;
+    if (result != NOT_NATIVE) {
+        return result;
+    }
+    if (PyByteArray_CheckExact(value) || compat_is_array(value)) {
+        return encode_array(encoder, value, shared);
+    }
+    return encoder->depth == 0 ? encode_exporter(encoder, value) : NOT_NATIVE;
 }
 
 /* -- by pickle -- */

@@ -195,6 +195,44 @@ hand_over_memory(struct handed *handed, PyObject *memoryview)
     return view;
 }
 
+/* -- bytearray and array.array -- */
+
+int
+handover_typecode(PyObject *array)
+{
+    if (PyByteArray_CheckExact(array)) {
+        return 0;
+    }
+    PyObject *typecode = PyObject_GetAttrString(array, "typecode");
+    Py_UCS4 code =
+        typecode != NULL && PyUnicode_Check(typecode) && PyUnicode_GET_LENGTH(typecode) == 1
+            ? PyUnicode_READ_CHAR(typecode, 0)
+            : 0;
+    Py_XDECREF(typecode);
+    if (code == 0 || code > 127) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "an array.array without a typecode cannot be sent");
+        }
+        return -1;
+    }
+    return (int)code;
+}
+
+/* Takes the array over. */
+static struct view *
+hand_over_array(struct handed *handed, PyObject *array)
+{
+    int typecode = handover_typecode(array);
+    PyObject *memoryview = typecode < 0 ? NULL : PyMemoryView_FromObject(array);
+    Py_DECREF(array);
+    struct view *view = memoryview == NULL ? NULL : hand_over_memory(handed, memoryview);
+    if (view != NULL) {
+        view->kind = VIEW_ARRAY;
+        view->typecode = (char)typecode;
+    }
+    return view;
+}
+
 /* -- the sender -- */
 
 struct noted {
@@ -254,10 +292,24 @@ hand_over(PyObject *object)
         Py_DECREF(object);
         return NULL;
     }
-    struct view *view = PyMemoryView_Check(object) ? hand_over_memory(handed, object)
-                                                   : hand_over_object(handed, object);
+    struct view *view;
+    if (PyMemoryView_Check(object)) {
+        view = hand_over_memory(handed, object);
+    }
+    else if (PyBytes_Check(object) || PyUnicode_Check(object)) {
+        view = hand_over_object(handed, object);
+    }
+    else {
+        view = hand_over_array(handed, object);
+    }
     loan_drop(&handed->loan); /* the view holds it from now on */
     return view;
+}
+
+struct view *
+handover_copy_array(PyObject *array)
+{
+    return hand_over(Py_NewRef(array)); /* the caller refers to it, too: so it is copied */
 }
 
 int

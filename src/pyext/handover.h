@@ -2,7 +2,7 @@
  *
  * The interpreter of a worker may end before anybody asks for a result, and one that ends with something
  * lent keeps megabytes. So it hands over what is large: a bytes or str, or the memory under a memoryview,
- * that nothing else in the worker refers to any more changes interpreters as it is, without a copy; of
+ * or that of a bytearray or array.array, that nothing else in the worker refers to any more changes interpreters as it is, without a copy; of
  * everything else the worker makes one copy. Both are plain blocks of memory then, which the last holder
  * frees, attached to anything or to nothing.
  *
@@ -39,7 +39,7 @@ struct handover {
 };
 
 void handover_init(struct handover *handover);
-/* Holds a large bytes or str, or a memoryview, and keeps a place for its view in the message. Gives the
+/* Holds a large bytes, str, bytearray or array.array, or a memoryview, and keeps a place for its view in the message. Gives the
  * position, the same again for an object that was noted before (`shared`: it may have been). -1 with an
  * exception. */
 ptrdiff_t handover_note(struct handover *handover, struct message *message, PyObject *object,
@@ -48,6 +48,12 @@ ptrdiff_t handover_note(struct handover *handover, struct message *message, PyOb
 int handover_commit(struct handover *handover, struct message *message);
 /* Lets go of what was not committed. */
 void handover_free(struct handover *handover);
+
+/* Without a note: a view of a copy of what a bytearray or array.array has, for any interpreter. NULL with
+ * an exception. */
+struct view *handover_copy_array(PyObject *array);
+/* The typecode of an array.array, 0 for a bytearray; -1 with an exception: it is neither. */
+int handover_typecode(PyObject *array);
 
 /* -- the receiver -- */
 

@@ -1,5 +1,6 @@
 #include "lending.h"
 
+#include "compat.h"
 #include "exporter.h"
 
 #include <string.h>
@@ -151,6 +152,26 @@ lending_describe_memory(struct loan *loan, const Py_buffer *buffer)
     return view;
 }
 
+/* What stands under memoryviews of memoryviews, borrowed. NULL: one of them was released, or it is memory
+ * that no object has. */
+static PyObject *
+owner_of(PyObject *object)
+{
+    while (object != NULL && PyMemoryView_Check(object)) {
+        object = PyMemoryView_GET_BUFFER(object)->obj;
+    }
+    return object;
+}
+
+static void
+note_owner(struct view *view, PyObject *memoryview)
+{
+    PyObject *owner = owner_of(memoryview);
+    if (owner != NULL) {
+        strncpy(view->owner, Py_TYPE(owner)->tp_name, sizeof(view->owner) - 1);
+    }
+}
+
 static struct view *
 lend_own_memory(struct state *state, PyObject *memoryview)
 {
@@ -160,6 +181,9 @@ lend_own_memory(struct state *state, PyObject *memoryview)
     struct view *view = NULL;
     if (lent != NULL && PyObject_GetBuffer(own, &lent->buffer, PyBUF_FULL_RO) == 0) {
         view = lending_describe_memory(&lent->loan, &lent->buffer);
+    }
+    if (view != NULL) {
+        note_owner(view, own);
     }
     if (lent != NULL) {
         loan_drop(&lent->loan); /* see lend_object() */
@@ -211,6 +235,7 @@ lending_view_of(PyObject *value, PyObject **memoryview)
 {
     PyTypeObject *type = Py_TYPE(value);
     if (!PyObject_CheckBuffer(value) || PyBytes_Check(value) || PyMemoryView_Check(value) ||
+        PyByteArray_Check(value) || compat_is_array(value) ||
         !(PyType_HasFeature(type, Py_TPFLAGS_IMMUTABLETYPE) || is_ctypes_array(type))) {
         return 0;
     }
@@ -226,14 +251,18 @@ lending_view_of(PyObject *value, PyObject **memoryview)
     return 1;
 }
 
-/* What stands under memoryviews of memoryviews, if it is lent memory. */
+/* The view of lent memory that a memoryview is over, borrowed; NULL: it is over other memory. */
 static struct view *
-find_borrowed(struct state *state, PyObject *owner)
+find_borrowed(struct state *state, PyObject *memoryview)
 {
-    while (owner != NULL && PyMemoryView_Check(owner)) {
-        owner = PyMemoryView_GET_BUFFER(owner)->obj;
-    }
-    return exporter_view(state, owner);
+    return exporter_view(state, owner_of(memoryview));
+}
+
+const char *
+lending_owner(struct state *state, PyObject *memoryview)
+{
+    const struct view *view = find_borrowed(state, memoryview);
+    return view != NULL && view->owner[0] != '\0' ? view->owner : NULL;
 }
 
 int
@@ -251,6 +280,9 @@ lending_lend_again(struct state *state, PyObject *memoryview, struct view **view
     else if (borrowed != NULL) {
         *view = lending_describe_memory(borrowed->loan, &buffer);
         result = *view == NULL ? -1 : 1;
+        if (*view != NULL) {
+            memcpy((*view)->owner, borrowed->owner, sizeof(borrowed->owner));
+        }
     }
     PyBuffer_Release(&buffer);
     return result;
@@ -287,15 +319,12 @@ lending_lend_queue(struct state *state, PyObject *queue)
     return view;
 }
 
-/* Bytes. Below that, copies in the message take less. */
-enum { BLOCK_SIZE = 65536 };
-
 bool
 lending_is_block(PyObject *value)
 {
     return PyBytes_CheckExact(value)
-               ? PyBytes_GET_SIZE(value) >= BLOCK_SIZE
-               : PyUnicode_GET_LENGTH(value) * PyUnicode_KIND(value) >= BLOCK_SIZE;
+               ? PyBytes_GET_SIZE(value) >= LENDING_BLOCK
+               : PyUnicode_GET_LENGTH(value) * PyUnicode_KIND(value) >= LENDING_BLOCK;
 }
 
 void

@@ -20,9 +20,9 @@ void lending_collect(struct state *state);
 /* The interpreter ends. What is still out is given up (it leaks). */
 void lending_close(struct state *state);
 
-/* The memoryview of an argument that is lent though it is none itself: an object of a type written in C
- * that has the buffer protocol and one axis at least, as bytearray, array, mmap, ctypes arrays and NumPy's
- * have. 1: a new reference in *memoryview; 0: it is something else; -1 with what its type says (an mmap
+/* The memoryview of an argument that is lent though it is none itself, as an interpreter cannot have its
+ * like: an object of a type written in C that has the buffer protocol and one axis at least, as mmap,
+ * ctypes arrays and NumPy's have, but for bytes, bytearray and array.array. 1: a new reference in *memoryview; 0: it is something else; -1 with what its type says (an mmap
  * is closed, say). */
 int lending_view_of(PyObject *value, PyObject **memoryview);
 
@@ -36,7 +36,10 @@ int lending_lend_again(struct state *state, PyObject *memoryview, struct view **
 /* A concurrent.interpreters.Queue, kept alive until the loan is back. */
 struct view *lending_lend_queue(struct state *state, PyObject *queue);
 
-/* Whether an exact bytes or str is large enough to travel beside the message. */
+/* Bytes from which on what a bytes, str, bytearray or array.array has travels beside the message. Below
+ * that, copies in the message take less. */
+enum { LENDING_BLOCK = 65536 };
+/* Whether an exact bytes or str is that large. */
 bool lending_is_block(PyObject *value);
 /* Its contents, for a receiver who copies or reads them. Main interpreter only. */
 struct view *lending_lend_block(struct state *state, PyObject *value);
@@ -51,6 +54,10 @@ struct view *lending_describe_memory(struct loan *loan, const Py_buffer *buffer)
 
 /* Whether the value is a concurrent.interpreters.Queue (3.14 and later). */
 bool lending_is_queue(PyObject *value);
+
+/* The type of what a memoryview's memory was lent from, by another interpreter to this one; NULL: it was
+ * not lent, or that is unknown. */
+const char *lending_owner(struct state *state, PyObject *memoryview);
 
 /* The value that a view of memory or of a queue stands for: a memoryview, or the queue. Takes the view over, also on
  * failure. A new reference, or NULL with an exception. */

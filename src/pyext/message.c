@@ -31,6 +31,8 @@ view_copy(const struct view *view)
     }
     copy->kind = view->kind;
     copy->ascii = view->ascii;
+    copy->typecode = view->typecode;
+    memcpy(copy->owner, view->owner, sizeof(copy->owner));
     copy->queue_id = view->queue_id;
     copy->memory = view->memory;
     copy->size = view->size;

@@ -24,11 +24,14 @@ struct view {
         VIEW_BYTES,  /* the contents of a large bytes */
         VIEW_STR,    /* of a large str, units of `itemsize` bytes */
         VIEW_OBJECT, /* of a large bytes or str that the receiver may have itself (handover) */
+        VIEW_ARRAY,  /* of a large bytearray or array.array, for the receiver to copy */
         VIEW_PARCEL, /* no memory: a value that is sent once (parcel), whose loan it is; a part of
                         that parcel, so that sending it once more takes no memory */
     } kind;
     int64_t queue_id;
-    bool ascii; /* a str of nothing but ASCII */
+    bool ascii;     /* a str of nothing but ASCII */
+    char typecode;  /* of an array.array; 0: a bytearray */
+    char owner[48]; /* of memory: the type of what it was lent from, cut off; empty: unknown */
     void *memory;
     ptrdiff_t size; /* bytes */
     ptrdiff_t itemsize;

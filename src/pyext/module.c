@@ -284,6 +284,21 @@ PyDoc_STRVAR(current_frames_doc,
              "\n"
              "As sys._current_frames(), of this interpreter's threads only (stack.h).");
 
+static PyObject *
+memory_owner(PyObject *module, PyObject *memoryview)
+{
+    const char *owner = lending_owner(state_of_module(module), memoryview);
+    return owner != NULL ? PyUnicode_DecodeUTF8(owner, (Py_ssize_t)strlen(owner), "replace")
+                         : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(
+    memory_owner_doc,
+    "memory_owner(memoryview, /)\n"
+    "--\n"
+    "\n"
+    "The type of what a memoryview's memory was lent from, by another interpreter; or None.");
+
 static PyMethodDef module_methods[] = {
     {"current_frames", current_frames, METH_NOARGS, current_frames_doc},
     {"executor_types", executor_types, METH_NOARGS, executor_types_doc},
@@ -291,6 +306,7 @@ static PyMethodDef module_methods[] = {
      homecall_find_spec_doc},
     {"call_home", homecall_call_home, METH_O, homecall_call_home_doc},
     {"host", hosting_host, METH_O, hosting_host_doc},
+    {"memory_owner", memory_owner, METH_O, memory_owner_doc},
     {"place", homecall_place, METH_NOARGS, homecall_place_doc},
     {"watch_levels", homecall_watch_levels, METH_O, homecall_watch_levels_doc},
     {NULL, NULL, 0, NULL},

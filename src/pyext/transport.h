@@ -1,8 +1,9 @@
 /* transport: Python values to messages and back.
  *
- * None, bool, int, float, complex, str, bytes, and exact tuple, list, dict, set and frozenset of
- * these travel in the project's own form (core/wire), memory and queues beside it: memoryviews, large
- * bytes and str, and, where they are an argument itself or the result, other exporters of memory. A
+ * None, bool, int, float, complex, str, bytes, bytearray, array.array, and exact tuple, list, dict, set
+ * and frozenset of these travel in the project's own form (core/wire), memory and queues beside it:
+ * memoryviews, what large bytes, str, bytearrays and arrays have, and, where they are an argument itself
+ * or the result, other exporters of memory. A
  * message that holds anything else is one pickle (protocol 5, through aiointerpreters._pickling), so
  * that what pickle keeps (aliasing, recursion, types) is kept across the whole call.
  *

@@ -194,11 +194,16 @@ bytes_and_pickles(void)
     begin();
     for (size_t i = 0; i < SIZE(SIZES); i++) {
         CHECK_EQ(wire_put_bytes(&out, bytes, SIZES[i]), 0);
+        CHECK_EQ(wire_put_array(&out, (int)i, bytes, SIZES[i]), 0);
         CHECK_EQ(wire_put_pickle(&out, bytes, SIZES[i], i), 0);
     }
     turn();
     for (size_t i = 0; i < SIZE(SIZES); i++) {
         next(WIRE_BYTES);
+        CHECK_EQ(item.size, SIZES[i]);
+        check_pattern(item.bytes, item.size);
+        next(WIRE_ARRAY);
+        CHECK_EQ(item.kind, (int)i);
         CHECK_EQ(item.size, SIZES[i]);
         check_pattern(item.bytes, item.size);
         if (i + 1 == SIZE(SIZES)) { /* no bytes follow that could be its buffers */

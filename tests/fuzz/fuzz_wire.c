@@ -179,6 +179,9 @@ step_block(struct program *program, struct wire_item *step)
         step->kind = kind;
         step->count = length;
         return wire_put_str(&program->out, kind, bytes, length);
+    case WIRE_ARRAY:
+        step->kind = (int)(operand(program, 1) % 128);
+        return wire_put_array(&program->out, step->kind, bytes, length);
     case WIRE_BYTES:
         return wire_put_bytes(&program->out, bytes, length);
     case WIRE_PICKLE:
@@ -235,6 +238,7 @@ step_any(struct program *program, struct wire_item *step)
     case WIRE_LOAN:
         return step_index(program, step);
     case WIRE_BIG_INT:
+    case WIRE_ARRAY:
     case WIRE_BYTES:
     case WIRE_STR:
     case WIRE_PICKLE:

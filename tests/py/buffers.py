@@ -175,5 +175,21 @@ def change_kept():
     block[:] = b"y" * len(block)
 
 
+def keep(value):
+    KEPT.append(value)
+
+
+def keep_made(make, size):
+    return kept(make(bytes(size)))
+
+
+def first_kept():
+    return KEPT[0][0]
+
+
+def kinds_kept():
+    return [type(value).__name__ for value in KEPT]
+
+
 def drop_kept():
     KEPT.clear()

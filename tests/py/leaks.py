@@ -166,7 +166,7 @@ def tagged_where_it_is_defined(executor):
 def lease():
     assert everywhere_jobs.add(1, b=2) == 3
     assert everywhere_jobs.Counter(3).plus(4)[0] == 7
-    assert everywhere_jobs.fill(bytearray(100), 1) != 0
+    assert everywhere_jobs.fill(memoryview(bytearray(100)), 1) != 0
     assert everywhere_jobs.thread_name() != ""
     for function, argument in ((everywhere_jobs.raise_error, "no"), (everywhere_jobs.add, "a")):
         with contextlib.suppress(ValueError, TypeError):
@@ -481,10 +481,19 @@ def buffers_of_pickle(executor):
 
 @on_one_executor
 def exporters(executor):
-    for value in (bytearray(1000), array.array("d", [1.0]), (ctypes.c_int * 3)()):
+    for value in (mmap.mmap(-1, 1000), (ctypes.c_int * 3)()):
         executor.submit(interpreter(jobs.identity), value).result(TIMEOUT)
         executor.submit(interpreter(jobs.identity), key=value).exception(TIMEOUT)
         executor.submit(interpreter(jobs.capture), jobs.Point(1, 2), value).result(TIMEOUT)
+
+
+@on_one_executor
+def arrays(executor):
+    for size in (10, 100_000):
+        for value in (bytearray(size), array.array("d", [1.0]) * size):
+            executor.submit(interpreter(jobs.identity), value).result(TIMEOUT)
+            executor.submit(interpreter(jobs.identity), [value, {1: value}]).result(TIMEOUT)
+            executor.submit(interpreter(jobs.capture), value, threading.Lock()).exception(TIMEOUT)
 
 
 @on_one_executor

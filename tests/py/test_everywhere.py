@@ -410,7 +410,7 @@ def test_context_variables(call):
 
 def test_memory_is_lent(call):
     data = bytearray(100)
-    assert call(everywhere_jobs.fill, data, 7)() != MAIN
+    assert call(everywhere_jobs.fill, memoryview(data), 7)() != MAIN
     assert data == b"\7" * 100
     data.append(1)  # nobody has it any more
 

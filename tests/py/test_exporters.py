@@ -1,4 +1,7 @@
-"""Arguments that export memory arrive as memoryviews of it; nested ones as what they are."""
+"""Arguments that export memory and cannot be rebuilt arrive as memoryviews of it.
+
+`bytearray` and `array.array` keep their type: test_arrays.py.
+"""
 
 import array
 import ctypes
@@ -6,9 +9,9 @@ import functools
 import gc
 import importlib
 import mmap
-import pickle
 import tempfile
 import threading
+from pickle import PickleBuffer
 
 import buffers
 import jobs
@@ -54,21 +57,19 @@ def mapped(access: int) -> mmap.mmap:
 
 
 def exporters():
-    yield "bytearray", bytearray(b"writable")
-    yield "empty bytearray", bytearray()
-    yield "large bytearray", bytearray(range(256)) * 1000
-    for code in "bBhHiIlLqQfd":
-        yield f"array of {code}", array.array(code, range(10))
-    yield "empty array", array.array("d")
     yield "mmap", mmap.mmap(-1, 4096)
     yield "mmap of a file", mapped(mmap.ACCESS_WRITE)
     yield "read-only mmap", mapped(mmap.ACCESS_READ)
     yield "ctypes array", (ctypes.c_double * 3)(1, 2, 3)
     yield "ctypes matrix", ((ctypes.c_int * 3) * 2)((1, 2, 3), (4, 5, 6))
     yield "ctypes structures", (buffers.Position * 2)((1, 2.0), (3, 4.0))
-    yield "PickleBuffer", pickle.PickleBuffer(bytearray(b"writable"))
-    yield "read-only PickleBuffer", pickle.PickleBuffer(b"read only")
-    yield "PickleBuffer of a slice", pickle.PickleBuffer(memoryview(bytearray(range(100)))[::-3])
+    yield "PickleBuffer", PickleBuffer(bytearray(b"writable"))
+    yield "empty PickleBuffer", PickleBuffer(bytearray())
+    yield "large PickleBuffer", PickleBuffer(bytearray(range(256)) * 1000)
+    for code in "bBhHiIlLqQfd":
+        yield f"PickleBuffer of {code}", PickleBuffer(array.array(code, range(10)))
+    yield "read-only PickleBuffer", PickleBuffer(b"read only")
+    yield "PickleBuffer of a slice", PickleBuffer(memoryview(bytearray(range(100)))[::-3])
 
 
 def of_numpy():
@@ -141,11 +142,9 @@ def test_there_and_back_of_numpy(shared, ndarray):
 @pytest.mark.parametrize(
     "value",
     [
-        bytearray(4),
-        array.array("B", bytes(4)),
         mmap.mmap(-1, 4),
         (ctypes.c_ubyte * 4)(),
-        pickle.PickleBuffer(bytearray(4)),
+        PickleBuffer(bytearray(4)),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -168,18 +167,18 @@ def test_writes_to_numpy_are_seen(shared):
 
 
 def test_arguments_of_other_kinds_of_calls(executor):
-    block = bytearray(4)
+    block = mmap.mmap(-1, 4)
     assert send(executor, functools.partial(jobs.fill, block), 1) == 4
     assert list(executor.map(interpreter(jobs.fill), [block] * 3, [1, 2, 3])) == [4, 4, 4]
     assert send(executor, functools.partial(jobs.fill, byte=8), block) == 4
-    assert block == b"\x08" * 4
+    assert block[:] == b"\x08" * 4
 
 
 def test_initargs(pool):
-    block = bytearray(1)
+    block = mmap.mmap(-1, 1)
     with pool(1, initializer=interpreter(jobs.fill), initargs=(block, 3)) as executor:
         send(executor, jobs.add, 1)
-    assert block == b"\x03"
+    assert block[:] == b"\x03"
 
 
 def test_one_object_in_two_arguments(shared):
@@ -187,7 +186,7 @@ def test_one_object_in_two_arguments(shared):
         first[0] = 1
         return second[0]
 
-    block = bytearray(1)
+    block = mmap.mmap(-1, 1)
     assert send(shared, write, block, second=block) == 1
 
 
@@ -199,16 +198,6 @@ def test_large_memory_is_not_copied(worker):
 
 
 # --- inside others, and classes ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("value", [bytearray(b"abc"), array.array("d", [1, 2])], ids=repr)
-def test_nested_ones_are_copied(shared, value):
-    for nested in ([value], {"key": (1, value)}, buffers.Frame(1, value)):
-        back = send(shared, jobs.identity, nested)
-        assert back == nested
-    assert send(shared, lambda values: [type(value) for value in values], [value]) == [type(value)]
-    send(shared, lambda values: values[0].append(1), [value])
-    assert len(value) in (2, 3)
 
 
 @pytest.mark.parametrize("size", [0, 10, 4095, 4096, 100_000])
@@ -263,7 +252,7 @@ def test_structures_arrive_as_themselves(shared):
 
 
 def wrap_in_pickle_buffer(view):
-    return pickle.PickleBuffer(view)
+    return PickleBuffer(view)
 
 
 def wrap_in_frame(view):
@@ -280,13 +269,13 @@ def wrap_in_containers(view):
 
 def test_wrapped_views_are_of_the_same_memory(shared):
     block = bytearray(8192)
-    frame = send(shared, wrap_in_frame, block)
+    frame = send(shared, wrap_in_frame, PickleBuffer(block))
     frame.pixels[0] = 1
-    views = send(shared, wrap_in_containers, block)["views"]
+    views = send(shared, wrap_in_containers, PickleBuffer(block))["views"]
     views[0][0] = 2
     views[1][0][0] = 3
-    memoryview(send(shared, wrap_in_pickle_buffer, block))[2] = 4
-    memoryview(send(shared, wrap_out_of_band, block).data)[3] = 5
+    memoryview(send(shared, wrap_in_pickle_buffer, PickleBuffer(block)))[2] = 4
+    memoryview(send(shared, wrap_out_of_band, PickleBuffer(block)).data)[3] = 5
     assert block[:4] == bytes([1, 2, 4, 5])
     assert block[-1] == 3
 
@@ -296,7 +285,7 @@ def test_wrapped_views_are_of_the_same_memory(shared):
 
 def test_not_resizable_while_the_task_runs(worker, gate):
     block = bytearray(10)
-    future = worker.submit(interpreter(jobs.pass_gate), *gate.args, value=block)
+    future = worker.submit(interpreter(jobs.pass_gate), *gate.args, value=PickleBuffer(block))
     gate.wait_started()
     gc.collect()
     with pytest.raises(BufferError):
@@ -309,11 +298,11 @@ def test_not_resizable_while_the_task_runs(worker, gate):
 
 
 def grow(executor, block) -> int:
-    send(executor, jobs.fill, block, 1)
+    send(executor, jobs.fill, PickleBuffer(block), 1)
     block.append(0)
-    assert list(executor.map(interpreter(jobs.fill), [block], [2])) == [len(block)]
+    assert list(executor.map(interpreter(jobs.fill), [PickleBuffer(block)], [2])) == [len(block)]
     block.append(0)
-    error = executor.submit(interpreter(jobs.nest), block, "too many").exception(TIMEOUT)
+    error = executor.submit(interpreter(jobs.nest), PickleBuffer(block), "too many").exception(TIMEOUT)
     assert isinstance(error, TypeError)
     block.append(0)
     return len(block)
@@ -327,7 +316,7 @@ def test_resizable_as_soon_as_the_outcome_is_there(worker):
 
 def test_not_resizable_while_the_worker_keeps_a_view(worker):
     block = bytearray(10)
-    send(worker, jobs.keep, block)
+    send(worker, jobs.keep, PickleBuffer(block))
     assert not resizable(block)
     send(worker, jobs.drop_kept)
     wait_until(lambda: resizable(block), "the last view is gone")
@@ -335,7 +324,7 @@ def test_not_resizable_while_the_worker_keeps_a_view(worker):
 
 def test_view_that_outlives_the_executor(worker):
     block = bytearray(b"0123")
-    view = send(worker, jobs.identity, block)
+    view = send(worker, jobs.identity, PickleBuffer(block))
     worker.shutdown()
     del worker
     view[0] = ord("x")
@@ -347,7 +336,7 @@ def test_view_that_outlives_the_executor(worker):
 def test_view_kept_by_an_interpreter_that_ends(pool):
     block = bytearray(10)
     with pool(1) as executor:
-        send(executor, jobs.keep, block)
+        send(executor, jobs.keep, PickleBuffer(block))
     wait_until(lambda: resizable(block), "the interpreter that ended lets go of the memory")
 
 
@@ -355,7 +344,7 @@ def test_let_go_by_a_task_that_never_runs(worker, gate):
     block = bytearray(10)
     worker.submit(interpreter(jobs.pass_gate), *gate.args)
     gate.wait_started()
-    pending = worker.submit(interpreter(jobs.fill), block, 1)
+    pending = worker.submit(interpreter(jobs.fill), PickleBuffer(block), 1)
     assert not resizable(block)
     assert pending.cancel()
     gate.open()
@@ -365,9 +354,10 @@ def test_let_go_by_a_task_that_never_runs(worker, gate):
 @pytest.mark.parametrize("refused", [threading.Lock(), jobs.Unpicklable()], ids=repr)
 def test_let_go_by_a_call_that_cannot_be_sent(worker, refused):
     block = bytearray(10)
-    error = failure(worker, jobs.capture, block, refused)
+    error = failure(worker, jobs.capture, PickleBuffer(block), refused)
     assert error.position == 1
     del error
+    gc.collect()  # its traceback leads to frames that have it as their local
     wait_until(lambda: resizable(block), "a call that failed lets go of its memory")
 
 
@@ -392,7 +382,7 @@ def test_mmap_that_is_lent_does_not_close(worker):
 
 
 def test_released_pickle_buffer(worker):
-    released = pickle.PickleBuffer(b"abc")
+    released = PickleBuffer(b"abc")
     released.release()
     error = failure(worker, jobs.identity, released)
     assert "released" in str(error)

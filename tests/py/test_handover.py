@@ -149,17 +149,12 @@ def test_many_at_once(shared):
 @pytest.mark.parametrize("kind", [bytes, bytearray, lambda data: memoryview(data)[:]])
 def test_sizes(shared, kind, size):
     result = send(shared, buffers.made, kind, size)
-    assert type(result) is (bytes if kind is bytes else memoryview)
+    assert type(result) is (kind if isinstance(kind, type) else memoryview)
     assert bytes(result) == b"x" * size
 
 
 @pytest.mark.parametrize("size", [0, 10, SIZE])
 def test_result_itself_that_exports_memory(shared, size):
-    view = send(shared, lambda size: bytearray(b"x") * size, size)
-    view[:] = b"y" * size
-    assert (view.format, view.tobytes()) == ("B", b"y" * size)
-    view = send(shared, lambda size: array.array("d", [0.5]) * size, size)
-    assert (view.format, view.tolist()) == ("d", [0.5] * size)
     view = send(shared, lambda size: pickle.PickleBuffer(bytearray(b"x") * size), size)
     assert view.tobytes() == b"x" * size
 
@@ -180,12 +175,6 @@ def test_result_itself_that_cannot_move(shared):
     assert send(shared, mapped)[:4].tobytes() == b"abc\0"
     view = send(shared, numbers)
     assert (view.shape, view.tobytes()) == ((2, 3), array.array("i", range(1, 7)).tobytes())
-
-
-def test_nested_ones_are_copied(shared):
-    result = send(shared, lambda: [bytearray(b"abc"), array.array("d", [1.0])])
-    assert result == [bytearray(b"abc"), array.array("d", [1.0])]
-    assert [type(value) for value in result] == [bytearray, array.array]
 
 
 FORMS = {
@@ -499,8 +488,8 @@ SIZE = 100_000_000
 MAKERS = {
     "bytes": lambda size: b"x" * size,
     "str": text,
-    "bytearray": lambda size: bytearray(b"x") * size,
-    "array": lambda size: buffers.array.array("B", b"x") * size,
+    "bytearray": lambda size: memoryview(bytearray(b"x") * size),
+    "array": lambda size: memoryview(buffers.array.array("B", b"x") * size),
     "nested": lambda size: [{"key": (memoryview(bytearray(b"x") * size), 1)}],
     "kept": lambda size: buffers.kept(b"x" * size),
 }
