@@ -9,6 +9,8 @@ from _pickle import PicklingError
 
 __all__ = ("DeadlockError", "InterpreterError", "RemoteTraceback", "RunnerError", "SendError")
 
+_MOST_LINES = 5  # of the text of a cause in that of a SendError; the cause has all of it
+_MOST_CHARACTERS = 1_000
 _PUBLIC_PLACE = "aiointerpreters"  # where people import these from
 
 
@@ -49,6 +51,9 @@ class SendError(PicklingError, TypeError):
             context variable, or None.
         function: Name of the called function, with its module, or None where it is unknown.
         type_name: Name of the type of the value, or None where it is unknown.
+        path: Where in the value the part is that cannot be sent, as an expression where it can be
+            one (`rows[3].lock`, `global CONFIG["db"].conn`); None if it is the value itself, or
+            unknown.
     """
 
     __module__ = _PUBLIC_PLACE
@@ -60,12 +65,14 @@ class SendError(PicklingError, TypeError):
         position: int | str | None = None,
         function: str | None = None,
         type_name: str | None = None,
+        path: str | None = None,
     ) -> None:
         super().__init__(*args)
         self.role = role
         self.position = position
         self.function = function
         self.type_name = type_name
+        self.path = path
 
 
 class RemoteTraceback(Exception):
@@ -90,6 +97,7 @@ def send_error(
     position: int | str | None,
     value_type_name: str | None,
     cause: BaseException | str | None,
+    value: object = None,
 ) -> SendError:
     """Make the error for a value that cannot cross, with `cause` chained where it is an exception.
 
@@ -98,10 +106,14 @@ def send_error(
             `"exception"`.
         function_name: Name of the called function, with its module.
         position: Index of a positional argument, name of a keyword argument or of a context
-            variable (or what `_context.name_of` gave for it), or None.
+            variable (or what `_context.name_of` gave for it), or None. For an argument that could
+            not be read: the function, whose parameters have names.
         value_type_name: Name of the type of the value that cannot be sent.
         cause: What went wrong: an exception, a text, or None.
+        value: The value that cannot be sent, where it is at hand: the part that refuses is looked
+            for in it.
     """
+    position, path, reason = _locate(role, function_name, position, cause, value)
     named = function_name or "the function"
     match role:
         case "function":
@@ -123,7 +135,6 @@ def send_error(
     if value_type_name:
         subject += f" (a {value_type_name!r})"
     direction = "from its interpreter" if role in ("result", "exception") else "to an interpreter"
-    reason = _reason(cause)
     message = f"{subject} cannot be sent {direction}" + (f": {reason}" if reason else "")
     error = SendError(
         message,
@@ -131,10 +142,83 @@ def send_error(
         position=position,
         function=function_name or None,
         type_name=value_type_name,
+        path=path,
     )
     if isinstance(cause, BaseException):
         error.__cause__ = cause
     return error
+
+
+def _locate(role: str, function_name: str | None, position, cause, value: object) -> tuple:
+    """The position, the path of what refuses, and why it does."""
+    callee = position if callable(position) else None
+    position = None if callee is not None else position
+    missing = getattr(cause, "_aiointerpreters_missing", None)
+    if missing is None and (value is None or isinstance(cause, RecursionError | MemoryError)):
+        return position, None, _reason(cause)
+    try:
+        from aiointerpreters import _culprit, _pickling
+
+        if missing is not None:
+            position, inside, what, module = missing
+            path = _root(role, function_name, position, None, callee) + inside
+            reason = _culprit.missing_reason(path if inside else "", what, module)
+            return position, path if inside else None, reason
+        root = _root(role, function_name, position, value)
+        dumps = _pickling.dumps_for(role)
+        path, part, error = _culprit.find(value, root, cause, dumps)
+        if path == root:
+            return position, None, _reason(cause)
+        advice = "have the task make its own, or leave it out"
+        reason = f"{path} is a {type_name_of(part)!r}: {_reason(error)} ({advice})"
+        return position, path, reason
+    except Exception:  # the place is extra
+        return position, None, _reason(cause)
+
+
+def _root(role: str, function_name: str | None, position, value: object, callee=None) -> str:
+    """How a value is called in a path."""
+    if role == "argument":
+        if isinstance(position, str):
+            return position
+        return _parameter(function_name, position, callee) or f"args[{position}]"
+    if role == "function":
+        is_plain = type(value).__name__ == "function"
+        return "" if is_plain else (function_name or "").rpartition(".")[2]
+    if role == "context variable":
+        return position[1] if isinstance(position, tuple) else str(position)
+    return "value" if role == "broadcast" else role
+
+
+def _parameter(function_name: str | None, position: int, callee: object) -> str | None:
+    """The name of a parameter of the function, or of one that is found by its name."""
+    import sys
+
+    code = getattr(callee, "__code__", None)
+    if code is not None and position < code.co_argcount:
+        return code.co_varnames[position]
+    module, _, qualname = (function_name or "").rpartition(".")
+    while module:
+        found = sys.modules.get(module)
+        try:
+            for name in qualname.split(".") if found is not None else ():
+                found = getattr(found, name)
+            found = getattr(found, "fn", found)  # under a tag
+            code = found.__code__
+            if position < code.co_argcount:
+                return code.co_varnames[position]
+        except AttributeError:
+            pass
+        module, _, more = module.rpartition(".")
+        qualname = f"{more}.{qualname}"
+    return None
+
+
+def type_name_of(obj: object) -> str:
+    kind = type(obj)
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _reason(cause: BaseException | str | None) -> str:
@@ -143,9 +227,17 @@ def _reason(cause: BaseException | str | None) -> str:
     try:
         if isinstance(cause, RecursionError):  # "Stack overflow (used 8156 kB) …" since 3.14
             return f"it nests too deeply: {cause}"
-        return str(cause) or type(cause).__name__
+        return _cut(str(cause)) or type(cause).__name__
     except Exception:  # an exception whose own __str__ raises
         return type(cause).__name__
+
+
+def _cut(text: str) -> str:
+    """The first line with anything on it, if there is more than a reader wants; bounded."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > _MOST_LINES:
+        text = f"{lines[0]} … {lines[-1]}"
+    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"
 
 
 def attach_remote_traceback(exc: BaseException, text: str) -> BaseException:

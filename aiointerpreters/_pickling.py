@@ -11,13 +11,15 @@ it is a result's. So does the memory of large out-of-band buffers (`PickleBuffer
 
 import sys
 from _contextvars import ContextVar
-from _io import BytesIO
+from _io import BytesIO, TextIOWrapper
 from _pickle import PickleBuffer, Pickler
 from _pickle import loads as _loads
 from copyreg import dispatch_table as _registered
 
 # A name of the main module means another module, or none, in another interpreter.
 MAIN_MODULES = ("__main__", "__mp_main__")
+
+_FILES = (("multiprocessing.connection", "Connection"), ("tempfile", "SpooledTemporaryFile"))
 
 # Bytes: a smaller out-of-band buffer is copied into the pickle, which costs less than lending it.
 SMALLEST_LENT = 4096
@@ -35,12 +37,15 @@ class Parts:
         keepalive: Objects that must live until the receiver has loaded the value.
     """
 
-    def __init__(self, *, in_band: bool, is_result: bool = False) -> None:
+    def __init__(
+        self, *, in_band: bool, is_result: bool = False, is_function: bool = False
+    ) -> None:
         self.buffers: list = []
         self.keepalive: list[object] = []
         self._beside: dict[int, tuple[PickleBuffer, object]] = {}
         self._in_band = in_band
         self._is_result = is_result
+        self._is_function = is_function
 
     def table(self) -> dict:
         """Dispatch table for a pickler.
@@ -50,6 +55,8 @@ class Parts:
         table = _registered.copy()
         table[memoryview] = _copy_view if self._in_band else self._lend_view
         table[ContextVar] = _name_variable
+        for kind in _types_of_files():
+            table[kind] = _name_stream if self._is_function else _refuse_file
         core = sys.modules.get("aiointerpreters._core")
         if core is not None:
             table[core.broadcast] = _give_value if self._is_result else self._pass_broadcast
@@ -88,6 +95,32 @@ class Parts:
     def _pass_queue(self, queue) -> tuple:
         self.keepalive.append(queue)
         return type(queue), (queue.id,)
+
+
+def _types_of_files() -> list[type]:
+    """Types of open files that pickle, or cloudpickle, would send as something else.
+
+    A text file would arrive as a StringIO with its contents, a temporary file as a copy, and a
+    pipe's connection as a second owner of one descriptor, which both close.
+    """
+    types = [TextIOWrapper]
+    for module, name in _FILES:
+        kind = getattr(sys.modules.get(module), name, None)
+        if isinstance(kind, type):
+            types.append(kind)
+    return types
+
+
+def _name_stream(file) -> tuple:
+    """A function that refers to sys.stdout, as a default say, has the worker's there."""
+    for name in ("stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    _refuse_file(file)
+
+
+def _refuse_file(file):
+    raise TypeError(f"cannot pickle {type(file).__qualname__!r} instances")
 
 
 def itself(value):
@@ -192,7 +225,7 @@ def dumps_function(function: object) -> tuple[bytes, list]:
     Returns:
         The pickle, and the handles (`broadcast`) whose values `loads` is to be given, in order.
     """
-    return _dump_by_value(function, Parts(in_band=True), False, None)[:2]
+    return _dump_by_value(function, Parts(in_band=True, is_function=True), False, None)[:2]
 
 
 def dumps_plain(value: object) -> tuple[bytes, list] | None:
@@ -203,6 +236,13 @@ def dumps_plain(value: object) -> tuple[bytes, list] | None:
     except Exception:
         return None
     return None if _mentions_main(data) else (data, parts.buffers)
+
+
+def dumps_for(role: str):
+    """What pickles a value of a role (see `SendError`), to find which part of it refuses."""
+    if role == "function":
+        return dumps_function
+    return dumps_result if role in ("result", "exception") else dumps
 
 
 def _whole(dumped: tuple[bytes, list, list]) -> bytes:
@@ -223,9 +263,16 @@ def loads(data: bytes | memoryview, buffers=()) -> object:
             the lent memory, and the values of handles.
 
     Raises:
-        Exception: Whatever unpickling raised.
+        Exception: Whatever unpickling raised. If something could not be imported, and the pickle is
+            of a call, the exception knows where it is: `send_error` asks.
     """
-    return _loads(data, buffers=buffers)
+    try:
+        return _loads(data, buffers=buffers)
+    except (ImportError, AttributeError) as error:
+        from aiointerpreters import _culprit
+
+        error._aiointerpreters_missing = _culprit.find_missing(data, buffers)
+        raise
 
 
 def _dump(

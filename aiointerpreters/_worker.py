@@ -55,7 +55,7 @@ def format_error(exc: BaseException) -> str:
             text = f"{text[:half]}\n[{len(text) - 2 * half} characters left out]\n{text[-half:]}"
         return text
     except BaseException:
-        return f"{_type_name(exc)}: {_message(exc)}\n"
+        return f"{_errors.type_name_of(exc)}: {_message(exc)}\n"
 
 
 def _cut_own_frames(exc: BaseException) -> None:
@@ -77,20 +77,13 @@ def _dump_replacement(
         # Itself unsendable only if its user put something into it.
         error = _errors.SendError(_message(exc), role=exc.role, function=function_name)
     else:
-        type_name = _type_name(exc)
-        reason = f"{_message(problem)}. It said: {_message(exc)}"
-        error = _errors.send_error("exception", function_name, None, type_name, reason)
+        type_name = _errors.type_name_of(exc)
+        error = _errors.send_error("exception", function_name, None, type_name, problem, exc)
+        error.args = (f"{error}. It said: {_message(exc)}",)
     try:
         return _pickling.dumps_whole(error, is_result=True)
     except BaseException:  # a function name that is no str, say
         return _pickling.dumps_whole(_errors.SendError(str(error)), is_result=True)
-
-
-def _type_name(obj: object) -> str:
-    kind = type(obj)
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _message(exc: BaseException) -> str:

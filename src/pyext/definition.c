@@ -269,7 +269,7 @@ define_by_value(struct state *state, PyObject *function)
     DefinitionObject *self = NULL;
     PyObject *payload, *dependencies;
     if (dumped == NULL) {
-        transport_raise_send_error("function", name, Py_None, NULL);
+        transport_raise_send_error("function", name, Py_None, function);
     }
     else if (PyArg_ParseTuple(dumped, "SO!", &payload, &PyTuple_Type, &dependencies)) {
         struct func *func =

@@ -13,13 +13,18 @@ transport_raise_send_error(const char *role, const char *function, PyObject *pos
     PyObject *cause = PyErr_GetRaisedException();
     PyObject *role_object = PyUnicode_FromString(role);
     PyObject *name = PyUnicode_DecodeUTF8(function, (Py_ssize_t)strlen(function), "replace");
-    PyObject *type_name =
-        value != NULL ? PyType_GetFullyQualifiedName(Py_TYPE(value)) : PyUnicode_FromString("");
+    PyObject *type_name = value != NULL && !PyFunction_Check(value)
+                              ? PyType_GetFullyQualifiedName(Py_TYPE(value))
+                              : PyUnicode_FromString("");
     PyObject *error = NULL;
     if (role_object != NULL && name != NULL && type_name != NULL) {
-        PyObject *args[] = {role_object, name, position, type_name,
-                            cause != NULL ? cause : Py_None};
-        error = state_call("_errors", "send_error", args, 5);
+        PyObject *args[] = {role_object,
+                            name,
+                            position,
+                            type_name,
+                            cause != NULL ? cause : Py_None,
+                            value != NULL ? value : Py_None};
+        error = state_call("_errors", "send_error", args, 6);
     }
     Py_XDECREF(role_object);
     Py_XDECREF(name);

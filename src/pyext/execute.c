@@ -61,7 +61,8 @@ call(struct interp *interp, struct func *func, const struct message *message, bo
         return NULL;
     }
     if (transport_decode_call(interp->state, message, with_context, &received) < 0) {
-        transport_raise_send_error("argument", name_of(called, func), Py_None, NULL);
+        transport_raise_send_error("argument", name_of(called, func),
+                                   called->callable != NULL ? called->callable : Py_None, NULL);
         return NULL;
     }
     if (received.callable != NULL) {

@@ -198,8 +198,9 @@ make_call(HostObject *self, HostCallObject *call, PyObject **context)
     }
     if (transport_decode_call(self->state, &task->tagged.message, task->with_context, &received) <
         0) {
+        transport_raise_send_error("argument", task_function_name(task),
+                                   callable != NULL ? callable : Py_None, NULL);
         Py_XDECREF(callable);
-        transport_raise_send_error("argument", task_function_name(task), Py_None, NULL);
         return NULL;
     }
     PyObject *given = NULL;

@@ -74,7 +74,8 @@ PyObject *transport_decode_error(struct state *state, const struct message *mess
 
 /* Raises a SendError whose cause is the exception that is set (unless that is no Exception: a
  * KeyboardInterrupt stays). `role` is 'function', 'argument',
- * 'result' or 'exception'; `position` an int, a str or None (borrowed); `value` may be NULL. */
+ * 'result' or 'exception'; `position` an int, a str, None, or what was to be called with it (borrowed); `value`, which the error says the place of
+ * the culprit in, may be NULL. */
 void transport_raise_send_error(const char *role, const char *function, PyObject *position,
                                 PyObject *value);
 

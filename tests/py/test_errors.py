@@ -70,6 +70,7 @@ def test_send_error(role, position, message):
         "position": position,
         "function": "myapp.crunch",
         "type_name": "T",
+        "path": None,
     }
     assert vars(error) == attributes
     for copied in (pickle.loads(pickle.dumps(error)), copy.copy(error), travel(error)):
@@ -306,7 +307,8 @@ def test_exception_that_holds_what_cannot_be_sent():
     assert type(arrived) is SendError
     assert str(arrived) == (
         "the exception raised by jobs.raise_holding (a 'jobs.HoldingError') cannot be sent from "
-        "its interpreter: cannot pickle '_thread.lock' object. It said: with a lock"
+        "its interpreter: exception.lock is a '_thread.lock': cannot pickle '_thread.lock' object "
+        "(have the task make its own, or leave it out). It said: with a lock"
     )
     assert (arrived.role, arrived.function) == ("exception", "jobs.raise_holding")
     assert "HoldingError: with a lock" in str(arrived.__cause__)

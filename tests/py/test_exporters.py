@@ -300,9 +300,13 @@ def test_not_resizable_while_the_task_runs(worker, gate):
 def grow(executor, block) -> int:
     send(executor, jobs.fill, PickleBuffer(block), 1)
     block.append(0)
-    assert list(executor.map(interpreter(jobs.fill), [PickleBuffer(block)], [2])) == [len(block)]
+    lent = PickleBuffer(block)
+    assert list(executor.map(interpreter(jobs.fill), [lent], [2])) == [len(block)]
+    lent.release()
     block.append(0)
-    error = executor.submit(interpreter(jobs.nest), PickleBuffer(block), "too many").exception(TIMEOUT)
+    lent = PickleBuffer(block)
+    error = executor.submit(interpreter(jobs.nest), lent, "too many").exception(TIMEOUT)
+    lent.release()
     assert isinstance(error, TypeError)
     block.append(0)
     return len(block)
