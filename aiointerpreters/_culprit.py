@@ -11,6 +11,7 @@ from _pickle import Unpickler
 from copyreg import dispatch_table as _registered
 
 from aiointerpreters import _byvalue
+from aiointerpreters._errors import is_for_want_of_room
 
 _MOST_LEVELS = 100
 _MOST_SECONDS = 2.0
@@ -32,7 +33,7 @@ def find(value: object, path: str, error: BaseException, dumps) -> tuple[str, ob
 
     Returns:
         The path, as an expression where it can be one; the part; and why that cannot be sent.
-        Those of `value` if no part refuses alone, as far as it was looked for: the search is bounded.
+        Those of `value` if no part refuses alone; the search is bounded in time.
     """
     deadline = time.monotonic() + _MOST_SECONDS
     around = [value]  # a part that contains itself is not looked into again
@@ -73,10 +74,8 @@ def _refusal(dumps, value: object, deadline: float) -> Exception | None:
         return None
     try:
         dumps(value)
-    except (RecursionError, MemoryError):
-        return None
     except Exception as error:
-        return error
+        return None if is_for_want_of_room(error) else error
     return None
 
 
@@ -176,9 +175,7 @@ def _parts_of_class(cls: type) -> list[tuple[str, object]]:
 
 
 def _attributes(state: dict) -> list[tuple[str, object]]:
-    return [
-        (f".{name}", item) for name, item in state.items() if name != _byvalue._OWN_ATTRIBUTE
-    ]
+    return [(f".{name}", item) for name, item in state.items() if name != _byvalue._OWN_ATTRIBUTE]
 
 
 def _reduction(value: object):

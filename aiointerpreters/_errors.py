@@ -154,7 +154,7 @@ def _locate(role: str, function_name: str | None, position, cause, value: object
     callee = position if callable(position) else None
     position = None if callee is not None else position
     missing = getattr(cause, "_aiointerpreters_missing", None)
-    if missing is None and (value is None or isinstance(cause, RecursionError | MemoryError)):
+    if missing is None and (value is None or is_for_want_of_room(cause)):
         return position, None, _reason(cause)
     try:
         from aiointerpreters import _culprit, _pickling
@@ -174,6 +174,15 @@ def _locate(role: str, function_name: str | None, position, cause, value: object
         return position, path, reason
     except Exception:  # the place is extra
         return position, None, _reason(cause)
+
+
+def is_for_want_of_room(cause: object) -> bool:
+    """Whether stack or memory were short, which is the fault of no part of a value."""
+    while isinstance(cause, BaseException):
+        if isinstance(cause, RecursionError | MemoryError):
+            return True
+        cause = cause.__cause__  # cloudpickle wraps a RecursionError
+    return False
 
 
 def _root(role: str, function_name: str | None, position, value: object, callee=None) -> str:
@@ -197,20 +206,17 @@ def _parameter(function_name: str | None, position: int, callee: object) -> str 
     code = getattr(callee, "__code__", None)
     if code is not None and position < code.co_argcount:
         return code.co_varnames[position]
-    module, _, qualname = (function_name or "").rpartition(".")
-    while module:
-        found = sys.modules.get(module)
+    steps = (function_name or "").split(".")
+    for count in range(len(steps) - 1, 0, -1):
+        found = sys.modules.get(".".join(steps[:count]))
         try:
-            for name in qualname.split(".") if found is not None else ():
-                found = getattr(found, name)
-            found = getattr(found, "fn", found)  # under a tag
-            code = found.__code__
+            for step in steps[count:]:
+                found = getattr(found, step)
+            code = getattr(found, "fn", found).__code__  # which may be under a tag
             if position < code.co_argcount:
                 return code.co_varnames[position]
         except AttributeError:
-            pass
-        module, _, more = module.rpartition(".")
-        qualname = f"{more}.{qualname}"
+            continue
     return None
 
 
@@ -225,6 +231,8 @@ def _reason(cause: BaseException | str | None) -> str:
     if cause is None or isinstance(cause, str):
         return cause or ""
     try:
+        if isinstance(cause.__cause__, RecursionError):
+            cause = cause.__cause__
         if isinstance(cause, RecursionError):  # "Stack overflow (used 8156 kB) …" since 3.14
             return f"it nests too deeply: {cause}"
         return _cut(str(cause)) or type(cause).__name__
@@ -301,6 +309,29 @@ def remake_exception(
     if state is not None:
         builtin.__setstate__(exc, state)
     return exc
+
+
+def rebuild_bare(name: str, text: str) -> BaseException:
+    """Make an exception of which a worker could send no more, for want of stack or memory.
+
+    Args:
+        name: Full name of its type. If this interpreter has that, an exception of that type is
+            made, with the text as its argument; else a RuntimeError.
+        text: Its text.
+    """
+    import sys
+
+    steps = name.split(".") if "." in name else ["builtins", name]
+    for count in range(len(steps) - 1, 0, -1):
+        found = sys.modules.get(".".join(steps[:count]))
+        try:
+            for step in steps[count:]:
+                found = getattr(found, step)
+            builtin = next(base for base in found.__mro__ if base.__module__ == "builtins")
+            return remake_exception(builtin, found, (text,))
+        except Exception:  # not there, no exception, or one that takes other arguments
+            continue
+    return RuntimeError(f"{name}: {text}")
 
 
 def unreadable_error(reason: object, text: str) -> SendError:

@@ -116,10 +116,10 @@ def _name_stream(file) -> tuple:
     for name in ("stdout", "stderr"):
         if file is getattr(sys, name):
             return getattr, (sys, name)
-    _refuse_file(file)
+    return _refuse_file(file)
 
 
-def _refuse_file(file):
+def _refuse_file(file) -> tuple:
     raise TypeError(f"cannot pickle {type(file).__qualname__!r} instances")
 
 

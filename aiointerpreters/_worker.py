@@ -158,7 +158,7 @@ def _importers(links: list[BaseException], refusing: str) -> list[str]:
 
 
 def explain_memory(exc: BaseException, function_name: str | None = None) -> None:
-    """Note on `exc` that a memoryview stands for something else, if an attribute of that was missed.
+    """Note on `exc` what a memoryview stands for, if an attribute of that was missed.
 
     The AttributeError may be the cause or the context of `exc`, or in it if it is a group.
     """

@@ -536,16 +536,6 @@ transport_free_call(struct received_call *call)
 
 /* -- errors -- */
 
-/* What encode_bare_error() wrote: the type's name and the text. */
-static PyObject *
-decode_bare_error(PyObject *name, PyObject *text)
-{
-    PyObject *message = PyUnicode_FromFormat("%U: %U", name, text);
-    PyObject *error = message == NULL ? NULL : PyObject_CallOneArg(PyExc_RuntimeError, message);
-    Py_XDECREF(message);
-    return error;
-}
-
 PyObject *
 transport_decode_error(struct state *state, const struct message *message)
 {
@@ -566,7 +556,8 @@ transport_decode_error(struct state *state, const struct message *message)
         error = state_call("_errors", "attach_remote_traceback", args, 2);
     }
     else if (text != NULL && first != NULL && PyUnicode_Check(first)) {
-        error = decode_bare_error(first, text);
+        PyObject *args[] = {first, text}; /* of encode_bare_error() */
+        error = state_call("_errors", "rebuild_bare", args, 2);
     }
     else if (text != NULL) {
         PyObject *args[] = {reason != NULL ? reason : first, text};

@@ -120,9 +120,7 @@ FUNCTIONS = {
     "default c": "def f(a, *, c=LOCK): pass",
     ".attribute": "def f(): pass\nf.attribute = LOCK",
     'global K.table["a"]': "class K:\n table = {'a': LOCK}\ndef f(): return K",
-    "global K.method, global LOCK": (
-        "class K:\n def method(self): return LOCK\ndef f(): return K"
-    ),
+    "global K.method, global LOCK": ("class K:\n def method(self): return LOCK\ndef f(): return K"),
 }
 
 
@@ -220,23 +218,23 @@ def files(folder):
     path = folder / "file"
     path.write_bytes(b"contents")
     left, right = socket.socketpair()
-    yield open(path)
-    yield open(path, "rb")
-    yield open(path, "rb", buffering=0)
-    yield open(path, "r+b")
+    yield open(path)  # noqa: SIM115
+    yield open(path, "rb")  # noqa: SIM115
+    yield open(path, "rb", buffering=0)  # noqa: SIM115
+    yield open(path, "r+b")  # noqa: SIM115
     yield io.TextIOWrapper(io.BytesIO(b"text"))
     yield io.BufferedReader(io.BytesIO(b"text"))
-    yield tempfile.NamedTemporaryFile("w")
-    yield tempfile.TemporaryFile()
-    yield tempfile.SpooledTemporaryFile()
-    yield gzip.open(folder / "packed", "wt")
+    yield tempfile.NamedTemporaryFile("w")  # noqa: SIM115
+    yield tempfile.TemporaryFile()  # noqa: SIM115
+    yield tempfile.SpooledTemporaryFile()  # noqa: SIM115
+    yield gzip.open(folder / "packed", "wt")  # noqa: SIM115
     yield gzip.GzipFile(fileobj=io.BytesIO(), mode="wb")
-    yield bz2.open(io.BytesIO(), "wb")
+    yield bz2.open(io.BytesIO(), "wb")  # noqa: SIM115
     yield from (left, right, left.makefile(), left.makefile("rb"))
     yield from multiprocessing.Pipe()
     yield os.fdopen(os.dup(0))
     yield from (sys.__stdout__, sys.__stderr__, sys.__stdout__.buffer)
-    yield (iter(open(path)), map(len, open(path)))
+    yield (iter(open(path)), map(len, open(path)))  # noqa: SIM115
 
 
 def test_files_refuse(shared, tmp_path):
@@ -250,7 +248,7 @@ def test_files_refuse(shared, tmp_path):
 def test_files_of_a_worker_refuse(shared):
     error = failure(shared, open, __file__)
     assert error.role == "result"
-    assert failure(shared, lambda path: [open(path)], __file__).path == "result[0]"
+    assert failure(shared, lambda path: [open(path)], __file__).path == "result[0]"  # noqa: SIM115
     function = made(f"file = open({__file__!r})\ndef f(): return file", "f")
     assert failure(shared, function).path == "global file"
 

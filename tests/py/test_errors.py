@@ -8,10 +8,12 @@ import traceback
 
 import jobs
 import pytest
+from harness import TIMEOUT, assert_ok, run_script
 from interp import interpreter, script
 
 import aiointerpreters
 from aiointerpreters import RemoteTraceback, SendError, _errors, _pickling, _worker
+from aiointerpreters.executors import interpreter as tag
 
 
 def travel(error: BaseException, function: str | None = "myapp.crunch") -> BaseException:
@@ -452,3 +454,71 @@ def test_run_entry_point(tmp_path):
         _worker.run_entry_point("path", str(tmp_path / "none.py"), "f", (), {})
     assert not [name for name in sys.modules if name.endswith("_1") and "entry" in name]
     assert threading.active_count() >= 1
+
+
+# --- want of stack or memory ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "text"),
+    [
+        ("RecursionError", RecursionError, "text"),
+        ("jobs.HoldingError", jobs.HoldingError, "text"),
+        ("test_errors.CustomExit", CustomExit, "text"),
+        ("ExceptionGroup", RuntimeError, "ExceptionGroup: text"),
+        ("UnicodeDecodeError", RuntimeError, "UnicodeDecodeError: text"),
+        ("int", RuntimeError, "int: text"),
+        ("nowhere.Error", RuntimeError, "nowhere.Error: text"),
+        ("jobs.made.<locals>.Error", RuntimeError, "jobs.made.<locals>.Error: text"),
+    ],
+)
+def test_rebuild_bare(name, kind, text):
+    error = _errors.rebuild_bare(name, "text")
+    assert type(error) is kind
+    assert error.args == (text,)
+
+
+def break_errors():
+    from aiointerpreters import _worker
+
+    def fail(*_):
+        raise MemoryError
+
+    _worker.encode_error = fail
+
+
+def test_types_stay_when_a_worker_cannot_send_more(pool):
+    with pool(1) as executor:
+        executor.submit(tag(break_errors)).result(TIMEOUT)
+        error = executor.submit(tag(jobs.raise_value_error)).exception(TIMEOUT)
+        assert type(error) is ValueError
+        error = executor.submit(tag(jobs.raise_holding)).exception(TIMEOUT)
+        assert (type(error), str(error)) == (jobs.HoldingError, "with a lock")
+
+
+STACKS = """
+import sys, threading
+threading.stack_size(int(sys.argv[1]))
+import jobs
+from aiointerpreters import InterpreterThreadPoolExecutor, interpreter
+
+deep = []
+for _ in range(100_000):
+    deep = [deep]
+with InterpreterThreadPoolExecutor(1) as executor:
+    for function, *args in (
+        (jobs.recurse, 10**6), (jobs.raise_value_error,), (jobs.nest, 100_000), (len, deep),
+        (jobs.add, 1, 2),
+    ):
+        print(type(executor.submit(interpreter(function), *args).exception(30)).__name__)
+"""
+
+
+def test_small_stacks(tmp_path):
+    """Types stay where the stack of a worker is small. (CPython 3.13 does not measure stacks.)"""
+    for size in (131_072, 262_144) if sys.version_info >= (3, 14) else (1 << 20,):
+        done = run_script(tmp_path, STACKS, str(size))
+        assert_ok(done)
+        assert done.stdout.split() == [
+            "RecursionError", "ValueError", "SendError", "SendError", "NoneType"
+        ]  # fmt: skip
