@@ -15,6 +15,7 @@ from aiointerpreters._errors import is_for_want_of_room
 
 _MOST_LEVELS = 100
 _MOST_SECONDS = 2.0
+_MOST_PARTS = 1_000_000
 _MOST_CHARACTERS = 60  # of a key in a path
 _LIBRARIES = {"numpy": "NumPy"}
 
@@ -282,22 +283,10 @@ def _search(value: object) -> tuple[str, str, str] | None:
     for path, item in pending:
         if isinstance(item, _Missing) or (isinstance(item, type) and issubclass(item, _Missing)):
             return path, _described(item), item.module.partition(".")[0]
-        if id(item) in seen or len(pending) > 1_000_000:
-            continue
-        seen.add(id(item))
-        kind = type(item)
-        if isinstance(item, (list, tuple, dict, set, frozenset)) or hasattr(item, "__dict__"):
-            if isinstance(item, dict):
-                parts = _items(item.items())
-            elif isinstance(item, (list, tuple)):
-                parts = [(f"[{n}]", part) for n, part in enumerate(item)]
-            elif kind in (set, frozenset):
-                parts = [("an element", part) for part in item]
-            else:
-                parts = []
-            if not isinstance(item, type):
-                parts += _attributes(getattr(item, "__dict__", {}))
-            pending += [(_join(path, step), part) for step, part in parts]
+        is_known = type(item) in _byvalue._ATOMS or id(item) in seen
+        if not is_known and len(pending) < _MOST_PARTS:
+            seen.add(id(item))
+            pending += [(_join(path, step), part) for step, part in _parts(item)]
     return None
 
 

@@ -184,6 +184,7 @@ def test_broadcasts():
         (lambda np: np.float64(1), None, "numpy.float64"),
         (lambda np: [1, {"a": np.int32(1)}], 'rows[1]["a"]', "numpy.int32"),
         (lambda np: Row(np.bool(1)), "rows.lock", "numpy.bool"),
+        (lambda np: [Slotted(1, {2: np.uint8(1)})], "rows[0].second[2]", "numpy.uint8"),
         (lambda np: [np.arange(3)], "rows[0]", "numpy.ndarray"),
         (lambda np: [np.dtype("f8")], "rows[0]", "numpy.dtype"),
     ],
