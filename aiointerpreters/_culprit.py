@@ -14,7 +14,7 @@ from aiointerpreters import _byvalue
 from aiointerpreters._errors import is_for_want_of_room
 
 _MOST_LEVELS = 100
-_MOST_SECONDS = 2.0
+_MOST_SECONDS = 2.0  # of the thread's own time
 _MOST_PARTS = 1_000_000
 _MOST_CHARACTERS = 60  # of a key in a path
 _LIBRARIES = {"numpy": "NumPy"}
@@ -36,7 +36,7 @@ def find(value: object, path: str, error: BaseException, dumps) -> tuple[str, ob
         The path, as an expression where it can be one; the part; and why that cannot be sent.
         Those of `value` if no part refuses alone; the search is bounded in time.
     """
-    deadline = time.monotonic() + _MOST_SECONDS
+    deadline = time.thread_time() + _MOST_SECONDS
     around = [value]  # a part that contains itself is not looked into again
     for _ in range(_MOST_LEVELS):
         parts = [
@@ -71,7 +71,7 @@ def _first_refused(parts: list, dumps, deadline: float):
 
 def _refusal(dumps, value: object, deadline: float) -> Exception | None:
     """Why the value cannot be sent; None if it can be, or nobody can say."""
-    if time.monotonic() > deadline:
+    if time.thread_time() > deadline:
         return None
     try:
         dumps(value)
