@@ -116,6 +116,7 @@ class Pump:
         # Of the generator, for when all that came before was taken.
         self._error: BaseException | None = None
         self._over = self._closing = self._gone = False
+        self._unread = False  # nobody has asked for items within the patience
         self._task: asyncio.Task[Any] | None = None  # while it is in the generator, or waits
         self._patience: float | None = None  # seconds; None: as long as it takes
         self._news: asyncio.Future[None] | None = None  # fetch() waits
@@ -144,6 +145,8 @@ class Pump:
             self._task = None
             await self._end()
         while self._items or self._error is not None:
+            if self._unread and self._error is not None:
+                raise self._error  # they were waited for once already
             await self._wait()
 
     async def _end(self) -> None:
@@ -162,8 +165,12 @@ class Pump:
     async def _wait(self) -> None:
         """Wait until somebody asks for items."""
         self._asked = asyncio.get_running_loop().create_future()
-        async with asyncio.timeout(self._patience):
-            await self._asked
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._asked
+        except TimeoutError:
+            self._unread = True
+            raise
 
     def _tell(self, future: asyncio.Future[None] | None) -> None:
         if future is not None and not future.done():

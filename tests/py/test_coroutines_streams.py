@@ -9,7 +9,7 @@ import pytest
 from harness import TIMEOUT, wait_until
 from test_coroutines import descriptors, run, said
 
-from aiointerpreters import InterpreterError, Runner, RunnerError, SendError
+from aiointerpreters import InterpreterError, Runner, RunnerError, SendError, _hosting
 from aiointerpreters.executors import interpreter
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -419,6 +419,25 @@ def test_a_shutdown_does_not_wait_for_a_reader_that_does_not_read(pool, gate):
                 pass
 
     assert run(LOOP, main) == (None, [])
+
+
+def test_a_shutdown_waits_for_a_reader_once():
+    """What it ends with is not offered to the reader for as long again."""
+    waits = []
+
+    class Pump(_hosting.Pump):
+        async def _wait(self):
+            waits.append(len(self._items))
+            await super()._wait()
+
+    async def main():
+        pump = Pump(coroutine_jobs.count(9), 4)
+        pump.hurry(0.01)
+        with pytest.raises(TimeoutError):
+            await pump.run()
+
+    asyncio.run(main())
+    assert waits == [4]
 
 
 def test_a_shutdown_interrupts_it(pool, gate):
