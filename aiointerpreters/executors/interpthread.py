@@ -6,6 +6,7 @@ import sys
 
 from aiointerpreters._core import current_frames, executor_types, interpreter
 from aiointerpreters._forks import guard
+from aiointerpreters._threads import check as check_threads
 
 __all__ = ("InterpreterThreadPoolExecutor", "interpreter")
 
@@ -123,15 +124,15 @@ class InterpreterThreadPoolExecutor(_Executor):
 
     Args:
         max_workers: The most threads. Default: as `ThreadPoolExecutor`, the CPUs that this
-            process may use plus 4, at most 32.
+            process may use plus 4, at most 32; or `max_interpreters`, if that is more.
         thread_name_prefix: What the names of the threads begin with.
         initializer: Called in each thread as it starts and in each interpreter as it is made;
             tagged, in interpreters only. If it raises, the executor is broken: what is pending,
             and what is submitted later, ends with `BrokenThreadPool`.
         initargs: Positional arguments of `initializer`.
         max_interpreters: The most interpreters, and so the most tagged tasks at a time. Default:
-            the CPUs that this process may use. Further tagged tasks wait; they block no other
-            task as long as a thread is free.
+            the CPUs that this process may use, and no more than `max_workers`. Further tagged tasks
+            wait; they block no other task as long as a thread is free.
         preload: Modules that each interpreter imports as it is made, in this order and before
             `initializer`: absolute names, or modules. They are not imported here. If that fails,
             the executor is broken, as by `initializer`.
@@ -172,11 +173,13 @@ class InterpreterThreadPoolExecutor(_Executor):
 
     Raises:
         ValueError: `max_workers`, `max_interpreters`, `max_pending`, `max_tasks_per_interpreter`,
-            `idle_timeout` or `tasks_per_interpreter` is not positive, `grace`,
+            `idle_timeout` or `tasks_per_interpreter` is not positive, `max_interpreters` is greater
+            than `max_workers`, `grace`,
             `argument_cache_bytes` or `pending_timeout` is negative, the last is given with "raise",
             `when_full` is neither "block" nor "raise", an item of `preload` is no name that an
             interpreter could import, or one of `context_vars` is found in no module that an
             interpreter could import, and not in `__main__`.
+        RuntimeError: Threads or locks are replaced by others (gevent, eventlet).
         TypeError: `initializer` cannot be called, `preload` is no iterable of names and modules,
             `context_vars` none of context variables, or an option has another type than these.
 
@@ -192,8 +195,8 @@ class InterpreterThreadPoolExecutor(_Executor):
     argument, the result or the exception cannot be sent.
 
     A tagged task can be cancelled while it runs, too: `cancel()` of its future returns True, and
-    `Interrupted` is raised in the function at its next bytecode. A Ctrl-C in a `with` block does
-    that with all of them.
+    `Interrupted` is raised in the function at its next bytecode. A Ctrl-C that leaves a wait does
+    that with what was waited for, one in a `with` block with all of them.
     """
 
     def __init__(
@@ -240,6 +243,7 @@ class InterpreterThreadPoolExecutor(_Executor):
             from aiointerpreters._limits import most_tasks
 
             most = most_tasks(tasks_per_interpreter)
+        check_threads()
         guard()
         self._max_pending = limit[0]
         self._bells: dict[asyncio.AbstractEventLoop, Bell] = {}

@@ -336,7 +336,10 @@ crew_start_worker_for(struct crew *crew, struct task *expired)
     crew_forget_parent(crew);
     struct start none = {.progress = STARTING};
     list_init(&none.node);
-    PyObject *capsule = new_start(crew, expired);
+    PyObject *checked =
+        state_call("_threads", "check", NULL, 0); /* it may have been patched since */
+    PyObject *capsule = checked == NULL ? NULL : new_start(crew, expired);
+    Py_XDECREF(checked);
     PyObject *thread = capsule == NULL ? NULL : new_thread(crew, capsule);
     PyObject *started = NULL;
     if (thread != NULL && PySet_Add(crew->threads, thread) == 0) {

@@ -99,10 +99,23 @@ parse_counts(PyObject *max_workers, PyObject *max_interpreters, unsigned *worker
     *workers = parse_count(max_workers, "max_workers", cpu_count + 4 < 32 ? cpu_count + 4 : 32);
     *interpreters =
         *workers == 0 ? 0 : parse_count(max_interpreters, "max_interpreters", cpu_count);
-    if (*interpreters > *workers) {
-        *interpreters = *workers; /* one is used by one worker at a time */
+    if (*interpreters <= *workers) {
+        return *interpreters == 0 ? -1 : 0;
     }
-    return *interpreters == 0 ? -1 : 0;
+    if (max_interpreters == Py_None) {
+        *interpreters = *workers;
+    }
+    else if (max_workers == Py_None) {
+        *workers = *interpreters;
+    }
+    else {
+        PyErr_Format(PyExc_ValueError,
+                     "max_interpreters is %u, but max_workers is %u: an interpreter is used by one "
+                     "thread at a time, so give at least as many workers",
+                     *interpreters, *workers);
+        return -1;
+    }
+    return 0;
 }
 
 int

@@ -133,10 +133,11 @@ def child(ending, seed):
     from aiointerpreters import InterpreterThreadPoolExecutor
 
     chance = random.Random(seed)
-    options = {"max_interpreters": chance.choice([1, 2])}
+    workers = chance.choice([1, 2, 4])
+    options = {"max_interpreters": min(workers, chance.choice([1, 2]))}
     if chance.random() < 0.3:
         options["preload"] = ["json"]
-    executor = InterpreterThreadPoolExecutor(chance.choice([1, 2, 4]), **options)
+    executor = InterpreterThreadPoolExecutor(workers, **options)
     moment = time.monotonic() + chance.uniform(0, LATEST)
     print("working", flush=True)
     if chance.random() < 0.3:  # daemon: a thread that is not would keep the process
