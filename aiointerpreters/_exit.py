@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 
-__all__ = ("can_leave_out", "daemons", "leave_out")
+__all__ = ("can_leave_out", "daemons", "end_by_interrupt", "leave_out", "say_interrupted")
 
 
 def daemons() -> list[int]:
@@ -48,3 +52,30 @@ def leave_out(abandoned: list[threading.Thread]) -> None:
             sys.excepthook(*sys.exc_info())
 
     threading._thread_shutdown = join_others  # type: ignore[attr-defined]
+
+
+def say_interrupted(*_ignored: object) -> None:
+    """Say that a Ctrl-C ends the process; a `sys.excepthook`.
+
+    The traceback of a main program that has ended would show nothing.
+    """
+    with suppress(Exception):
+        print("KeyboardInterrupt", file=sys.stderr)
+
+
+def end_by_interrupt(silently: bool) -> None:
+    """End the process by SIGINT now, although threads run: after what `atexit` has, and flushing.
+
+    Python could not be finalized under them. From here on another Ctrl-C ends the process at once.
+
+    Args:
+        silently: It was said already why.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    atexit._run_exitfuncs()  # which prints what these raise
+    if not silently:
+        say_interrupted()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os.kill(os.getpid(), signal.SIGINT)

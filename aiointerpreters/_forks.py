@@ -16,7 +16,17 @@ __all__ = ("guard",)
 
 _ROOT = "aiointerpreters."
 # What the calls of an executor import when they need it.
-_ROOMS = ("broadcasts", "byvalue", "context", "errors", "home", "limits", "pickling", "rebuild")
+_ROOMS = (
+    "broadcasts",
+    "byvalue",
+    "context",
+    "errors",
+    "home",
+    "limits",
+    "pickling",
+    "rebuild",
+    "waiters",
+)
 
 
 @cache

@@ -143,11 +143,19 @@ class Prestart(Future[None]):
 
     def result(self, timeout: float | None = None) -> None:
         self._check_process()
-        return super().result(timeout)
+        try:
+            return super().result(timeout)
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         self._check_process()
-        return super().exception(timeout)
+        try:
+            return super().exception(timeout)
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
 
     def _check_process(self) -> None:
         if not self.done() and os.getpid() != self._process:

@@ -188,9 +188,13 @@ compat_has_future_snapshot(void)
 }
 
 void
-compat_end_by_interrupt(void)
+compat_end_by_interrupt(PyObject *hook)
 {
+    PyObject *before = Py_XNewRef(PySys_GetObject("excepthook"));
+    PySys_SetObject("excepthook", hook);
     PyRun_SimpleString("raise KeyboardInterrupt"); /* which notes that, as for a main program */
+    PySys_SetObject("excepthook", before);
+    Py_XDECREF(before);
 }
 
 /* -- memory that changes interpreters -- */

@@ -49,8 +49,9 @@ bool compat_is_traced(void);
 /* Whether Future._get_snapshot() exists (3.15). */
 bool compat_has_future_snapshot(void);
 
-/* Has the process end by SIGINT once Python is finalized, as after a Ctrl-C that nobody has caught; prints that. At main. */
-void compat_end_by_interrupt(void);
+/* Has the process end by SIGINT once Python is finalized, as after a Ctrl-C that nobody has caught; `hook`, a
+ * sys.excepthook, says so. At main. */
+void compat_end_by_interrupt(PyObject *hook);
 
 /* Has the child of every fork forget the interpreters that it inherited, which have no threads there
  * any more: without that CPython crashes in the child (gh-101437, gh-139759). What they own leaks in

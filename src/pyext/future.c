@@ -242,6 +242,14 @@ future_invoke_callbacks(PyObject *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* For _waiters.py. */
+static PyObject *
+future_interrupt_method(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    future_interrupt(state_of(self), future_data(self)->task);
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 future_get_result(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
@@ -367,6 +375,24 @@ future_get_list(PyObject *self, void *closure)
     return Py_XNewRef(list);
 }
 
+/* A list that knows who waits, for a Ctrl-C there. */
+static PyObject *
+future_get_waiters(PyObject *self, void *Py_UNUSED(closure))
+{
+    FutureData *data = future_data(self);
+    PyObject *made = data->waiters == NULL ? state_call("_waiters", "Waiters", &self, 1) : NULL;
+    if (data->waiters == NULL) { /* nor has anybody been quicker while we called out */
+        data->waiters = Py_XNewRef(made);
+    }
+    Py_XDECREF(made);
+    if (data->waiters == NULL) {
+        return NULL;
+    }
+    PyErr_Clear();
+    future_observe(self, data, true);
+    return Py_NewRef(data->waiters);
+}
+
 static int
 future_set_observed(PyObject *self, PyObject *value, void *closure)
 {
@@ -384,7 +410,7 @@ static PyGetSetDef future_getset[] = {
     {"_result", future_get_outcome, future_set_field, NULL, FIELD(result)},
     {"_exception", future_get_outcome, future_set_field, NULL, FIELD(exception)},
     {"_condition", future_get_condition, future_set_observed, NULL, FIELD(condition)},
-    {"_waiters", future_get_list, future_set_observed, NULL, FIELD(waiters)},
+    {"_waiters", future_get_waiters, future_set_observed, NULL, FIELD(waiters)},
     {"_done_callbacks", future_get_list, future_set_observed, NULL, FIELD(callbacks)},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -506,6 +532,7 @@ static PyMethodDef future_methods[] = {
     {"set_exception", future_set_exception, METH_O,
      PyDoc_STR("For executors: end with an exception.")},
     {"_invoke_callbacks", future_invoke_callbacks, METH_NOARGS, NULL},
+    {"_interrupt", future_interrupt_method, METH_NOARGS, NULL},
     {"_Future__get_result", future_get_result, METH_NOARGS, NULL},
     {"_get_snapshot", future_get_snapshot, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

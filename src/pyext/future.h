@@ -30,6 +30,10 @@ void future_fail(struct state *state, struct task *task, PyObject *exception);
 /* Cancels a pending task that was taken out of its queue, telling whoever waits. */
 void future_cancel_pending(struct state *state, struct task *task);
 
+/* A KeyboardInterrupt has left a wait for the task's future, or came before anybody had that: a tagged call is cancelled, as
+ * by Future.cancel(), so that it does not start any more or is interrupted. An exception that is set stays. */
+void future_interrupt(struct state *state, struct task *task);
+
 int future_register_types(struct state *state);
 
 #endif

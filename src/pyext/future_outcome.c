@@ -85,8 +85,9 @@ future_await_outcome(struct state *state, FutureData *data, PyObject *timeout)
     int64_t deadline = OS_FOREVER;
     task_hold(task); /* while we are detached the future may go */
     int result = fstate_is_done(&task->state) ? 0 : outcome_deadline(timeout, &deadline);
-    if (result == 0) {
-        result = outcome_await(task, deadline);
+    if (result == 0 && (result = outcome_await(task, deadline)) < 0 &&
+        PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        future_interrupt(state, task);
     }
     unsigned now = fstate_get(&task->state);
     task_drop(task);

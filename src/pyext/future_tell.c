@@ -328,6 +328,31 @@ future_try_cancel(struct state *state, PyObject *self)
 }
 
 void
+future_interrupt(struct state *state, struct task *task)
+{
+    if (!task_is_interrupted_with_wait(task) || task->future == NULL) {
+        return;
+    }
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *self = Py_NewRef(task->future);
+    while (future_try_cancel(state, self) < 0) {
+        /* Another Ctrl-C, perhaps before the condition was held: one is raised in any case. */
+        bool again = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
+        if (again) {
+            PyErr_Clear();
+        }
+        else {
+            PyErr_WriteUnraisable(self); /* of a callback */
+        }
+        if (!again || fstate_is_done(&task->state)) {
+            break;
+        }
+    }
+    Py_DECREF(self);
+    PyErr_SetRaisedException(error);
+}
+
+void
 future_cancel_pending(struct state *state, struct task *task)
 {
     if (task->future != NULL) {

@@ -499,6 +499,12 @@ map_new(struct state *state, PyObject *executor, struct crew *crew, PyObject *fu
     if (self->iterators == NULL || submit_context(state, crew, function, &self->context) < 0 ||
         (ahead > 0 && self->executor == NULL) ||
         begin(self, crew, ahead, are_plain_iterators(self->iterators, iterables)) < 0) {
+        PyObject *error = PyErr_GetRaisedException();
+        /* Untagged calls go on, as in ThreadPoolExecutor; of tagged ones nothing does that nobody can ask for. */
+        self->started = PyErr_GivenExceptionMatches(error, PyExc_KeyboardInterrupt) &&
+                        submit_is_tagged(state, function);
+        end(self);
+        PyErr_SetRaisedException(error);
         Py_DECREF(self);
         return NULL;
     }

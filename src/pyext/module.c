@@ -83,7 +83,14 @@ join_all(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     bool interrupted = registry_join_all(is_ending_by_interrupt());
     compat_settle_exit_status();
     if (interrupted) {
-        compat_end_by_interrupt();
+        PyObject *exit = PyImport_ImportModule("aiointerpreters._exit");
+        PyObject *hook = exit == NULL ? NULL : PyObject_GetAttrString(exit, "say_interrupted");
+        Py_XDECREF(exit);
+        if (hook == NULL) {
+            return NULL;
+        }
+        compat_end_by_interrupt(hook);
+        Py_DECREF(hook);
     }
     Py_RETURN_NONE;
 }

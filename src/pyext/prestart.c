@@ -132,6 +132,21 @@ begin(struct state *state, struct crew *crew, unsigned interpreters, unsigned th
     return 0;
 }
 
+/* A Ctrl-C has left prestart(), and nobody waits for what has not begun. */
+static void
+cancel_makers(PyObject *futures)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(futures); i++) {
+        PyObject *done = PyObject_CallMethod(PyList_GET_ITEM(futures, i), "cancel", NULL);
+        if (done == NULL) {
+            PyErr_WriteUnraisable(PyList_GET_ITEM(futures, i));
+        }
+        Py_XDECREF(done);
+    }
+    PyErr_SetRaisedException(error);
+}
+
 PyObject *
 prestart(struct state *state, struct crew *crew, unsigned interpreters, unsigned threads,
          PyObject *waiter)
@@ -145,8 +160,12 @@ prestart(struct state *state, struct crew *crew, unsigned interpreters, unsigned
         return NULL;
     }
     PyObject *futures = PyList_New(0);
-    if (futures == NULL || begin(state, crew, interpreters, threads, futures, &error) < 0) {
-        Py_XDECREF(futures);
+    if (futures == NULL) {
+        return NULL;
+    }
+    if (begin(state, crew, interpreters, threads, futures, &error) < 0) {
+        cancel_makers(futures);
+        Py_DECREF(futures);
         return NULL;
     }
     Py_ssize_t starting = threads > 0 ? await_threads(crew, waiter) : 0;

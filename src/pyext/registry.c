@@ -2,6 +2,7 @@
 
 #include "../core/aside.h"
 #include "../core/awake.h"
+#include "../core/roster.h"
 #include "abandon.h"
 #include "hosts.h"
 #include "interp.h"
@@ -195,6 +196,43 @@ was_interrupted(void)
     return false;
 }
 
+/* How many workers of all pools run what. */
+struct running {
+    unsigned plain, tagged;
+};
+
+static void
+count_running(struct worker *worker, void *argument)
+{
+    struct running *running = argument;
+    struct stats_now now;
+    stats_read_doing(&worker->sheet, &now);
+    running->plain += now.doing == STATS_PLAIN;
+    running->tagged += now.doing == STATS_TAGGED && !worker->aside;
+}
+
+/* Whether calls run, and all of them untagged, which nothing can stop. */
+static bool
+runs_plain_only(void)
+{
+    struct running running = {0, 0};
+    os_mutex_lock(&registry.lock);
+    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
+        roster_walk(&LIST_ENTRY(node, struct crew, node)->pool, count_running, &running);
+    }
+    os_mutex_unlock(&registry.lock);
+    return running.plain > 0 && running.tagged == 0;
+}
+
+/* Does not come back, unless Python cannot do that. */
+static void
+end_process(bool silently)
+{
+    PyObject *arguments[] = {silently ? Py_True : Py_False};
+    Py_XDECREF(state_call("_exit", "end_by_interrupt", arguments, 1));
+    PyErr_Clear();
+}
+
 bool
 registry_join_all(bool stop)
 {
@@ -203,9 +241,14 @@ registry_join_all(bool stop)
     while ((crew = find_crew(has_workers)) != NULL) {
         os_wait_result result;
         do {
-            interrupted = was_interrupted() || interrupted;
+            bool again = was_interrupted();
+            bool enough = again && (stop || interrupted);
+            interrupted = interrupted || again;
             if (stop || interrupted) {
                 stop_all();
+            }
+            if (enough || (interrupted && runs_plain_only())) {
+                end_process(stop);
             }
             abandon_ask(crew);
             leased_stop_daemons(crew);

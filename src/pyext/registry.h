@@ -21,8 +21,9 @@ void registry_remove(struct crew *crew);
 void registry_set_hosts(struct crew *crew, struct hosts *hosts);
 
 /* At exit: refuses new work everywhere, finishes what was accepted, waits until no worker of any
- * crew is left: the interpreter must not be finalized under running workers. With `stop`, or from the first Ctrl-C on,
- * all crews are stopped instead. Whether there was a Ctrl-C. Attached to the main interpreter. */
+ * crew is left: the interpreter must not be finalized under running workers. With `stop` (a Ctrl-C has ended the main
+ * program), or from the first Ctrl-C on, all crews are stopped instead. When only untagged calls go on after a Ctrl-C, or another
+ * one comes, the process ends here. Whether there was a Ctrl-C. Attached to the main interpreter. */
 bool registry_join_all(bool stop);
 /* Any thread, attached or not, as all that follows. */
 bool registry_is_exiting(void);

@@ -672,6 +672,7 @@ batch_add(struct batch *batch, PyObject *const *values, size_t count)
     if (batch->count >= batch->limit || is_large(task)) {
         batch->limit = Py_MIN(2 * batch->limit, MOST_TOGETHER);
         if (batch_flush(batch) < 0) {
+            submit_interrupt_unseen(batch->state, task);
             task_drop(task);
             return NULL;
         }

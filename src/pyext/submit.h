@@ -39,6 +39,9 @@ int submit_start(struct state *state, struct crew *crew, struct task *task);
 /* Cancels a task without a future, whose outcome nobody will read, and drops it: what has not started never
  * will, and what runs is interrupted, where it can be. */
 void submit_give_up(struct task *task);
+/* The task was accepted, and the exception that is set was raised before anybody was given what its outcome is read from. If
+ * that is a Ctrl-C (while its worker was being started), the task is interrupted as by one in a wait for it. */
+void submit_interrupt_unseen(struct state *state, struct task *task);
 /* As submit_queue(), but 0 when there is no room, and nothing was done; 1: it is queued. */
 int submit_queue_if_room(struct state *state, struct crew *crew, struct task *task);
 

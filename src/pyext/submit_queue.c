@@ -1,6 +1,7 @@
 /* Queueing a task that submit has made. */
 #include "submit.h"
 
+#include "future.h"
 #include "hosts.h"
 #include "limit.h"
 #include "outcome.h"
@@ -59,6 +60,23 @@ submit_start_workers(struct crew *crew, int count)
     return error == NULL ? 0 : -1;
 }
 
+void
+submit_interrupt_unseen(struct state *state, struct task *task)
+{
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        return;
+    }
+    if (task->future != NULL) {
+        future_interrupt(state, task);
+    }
+    else if (task_is_interrupted_with_wait(task)) {
+        PyObject *error = PyErr_GetRaisedException();
+        task_hold(task); /* the caller drops its own */
+        submit_give_up(task);
+        PyErr_SetRaisedException(error);
+    }
+}
+
 /* A task for which nobody may wait any more: `submitted` as of pool_submit(), or -1 with an exception.
  * Takes back what queueing it would have taken. */
 static int
@@ -68,7 +86,11 @@ after_submitting(struct state *state, struct crew *crew, struct task *task, int 
     case POOL_QUEUED:
         return 0;
     case POOL_START_WORKER:
-        return crew_start_worker(crew);
+        if (crew_start_worker(crew) < 0) {
+            submit_interrupt_unseen(state, task);
+            return -1;
+        }
+        return 0;
     case POOL_CLOSED: /* since submit_check_open(): encoding may run Python code */
         submit_raise_closed(state, crew);
         break;

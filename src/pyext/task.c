@@ -105,6 +105,12 @@ task_can_be_stopped(const struct task *task)
     return task->interruptible && task->generation == registry_generation();
 }
 
+bool
+task_is_interrupted_with_wait(const struct task *task)
+{
+    return task->is_call && task->job.slotted && task->generation == registry_generation();
+}
+
 const char *
 task_function_name(const struct task *task)
 {

@@ -95,6 +95,10 @@ void task_clear_call(struct task *task);
 /* Whether it can be cancelled while it runs: in this process, by a worker. */
 bool task_can_be_stopped(const struct task *task);
 
+/* Whether a KeyboardInterrupt that leaves a wait for it is to interrupt it: a tagged call of this process. An untagged one
+ * goes on, as in ThreadPoolExecutor. */
+bool task_is_interrupted_with_wait(const struct task *task);
+
 /* Name of a tagged task's function for error texts. */
 const char *task_function_name(const struct task *task);
 

@@ -127,11 +127,11 @@ def test_ctrl_c_while_result_waits_and_the_result_comes(tmp_path):
     import os, signal, threading
     import jobs, odd_jobs
     from harness import Gate
-    from aiointerpreters.executors import InterpreterThreadPoolExecutor, interpreter
+    from aiointerpreters.executors import InterpreterThreadPoolExecutor
 
     gate = Gate()
     with InterpreterThreadPoolExecutor(1) as executor:
-        future = executor.submit(interpreter(jobs.pass_gate), *gate.args, "value")
+        future = executor.submit(jobs.pass_gate, *gate.args, "value")
         gate.wait_started()
         def interrupt():
             os.kill(os.getpid(), signal.SIGINT)

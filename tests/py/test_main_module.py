@@ -455,6 +455,33 @@ def test_prompt(prompt):
     assert prompt._process.wait(TIMEOUT) == 0
 
 
+# The main thread waits once this says so, and not before.
+TELL = (
+    "import os, threading, jobs, stopping_jobs; from harness import await_sleep",
+    "from aiointerpreters import InterpreterThreadPoolExecutor, interpreter",
+    "executor = InterpreterThreadPoolExecutor(1); said, saying = os.pipe(); pid = os.getpid()",
+    "def tell(): os.read(said, 1); await_sleep(pid); os.write(1, b'wait' + b'ing')",
+    "",
+)
+ENDLESS = "threading.Thread(target=tell).start(); executor.submit(spin, saying).result()"
+
+
+def test_ctrl_c_at_the_prompt(prompt):
+    """The pool can be used afterwards, and exit() waits for nothing."""
+    prompt.enter(*TELL)
+    prompt.enter("spin = interpreter(stopping_jobs.spin)")
+    for _ in range(2):
+        os.write(prompt._master, ENDLESS.encode() + b"\r")
+        prompt.read_to("waiting")
+        os.kill(prompt._process.pid, signal.SIGINT)
+        prompt.read_to("KeyboardInterrupt")
+        prompt.read_to(">>> ")
+    call = "'us' + 'able', executor.submit(interpreter(jobs.add), 1, 2).result(30)"
+    assert "'usable', 3" in prompt.enter(call)
+    os.write(prompt._master, b"exit()\r")
+    assert prompt._process.wait(TIMEOUT) == 0
+
+
 def test_interactive_after_a_script(folder):
     (folder / "script.py").write_text(
         "print('the script' + ' runs')\n"
@@ -559,11 +586,11 @@ print("all right")
 """
 
 
-def test_jupyter(folder, monkeypatch):
-    nbclient = pytest.importorskip("nbclient", reason="not installed")
+@pytest.fixture
+def jupyter(folder, monkeypatch):
+    """The name of a kernel with this Python."""
+    pytest.importorskip("nbclient", reason="not installed")
     pytest.importorskip("ipykernel", reason="not installed")
-    import nbformat
-
     kernel = folder / "kernels" / "this"
     kernel.mkdir(parents=True)
     (kernel / "kernel.json").write_text(
@@ -577,7 +604,61 @@ def test_jupyter(folder, monkeypatch):
         )
     )
     monkeypatch.setenv("JUPYTER_PATH", str(folder))
+    return "this"
+
+
+def test_jupyter(jupyter):
+    import nbclient
+    import nbformat
+
     sources = [textwrap.dedent(cell) for cell in CELLS] + [AWAITED]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources])
-    nbclient.NotebookClient(notebook, timeout=60, kernel_name="this").execute()
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name=jupyter).execute()
     assert notebook.cells[-1].outputs[0].text == "all right\n"
+
+
+class Cells:
+    """A kernel that runs one cell after the other."""
+
+    def __init__(self, kernel):
+        from jupyter_client.manager import start_new_kernel
+
+        self.manager, self._client = start_new_kernel(kernel_name=kernel, startup_timeout=60)
+
+    def run(self, source, interrupt=False):
+        """What the cell has printed, and the name of what it has raised."""
+        request = self._client.execute(source)
+        text = error = ""
+        while True:
+            message = self._client.get_iopub_msg(timeout=TIMEOUT)
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            content = message["content"]
+            text += content.get("text", "")
+            error = content.get("ename", error)
+            if interrupt and "waiting" in text:
+                self.manager.interrupt_kernel()
+                interrupt = False
+            if content.get("execution_state") == "idle":
+                return text, error
+
+    def close(self):
+        self._client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+def test_an_interrupted_cell(jupyter):
+    """As often as there are interpreters: the next cells have them."""
+    cells = Cells(jupyter)
+    try:
+        assert cells.run("\n".join((*TELL, "spin = interpreter(stopping_jobs.spin)"))) == ("", "")
+        said = "def tell(): os.read(said, 1); await_sleep(pid); print('waiting', flush=True)"
+        assert cells.run(said) == ("", "")
+        usable = "print(executor.submit(interpreter(jobs.add), 1, 2).result(30))"
+        assert cells.run(ENDLESS, interrupt=True)[1] == "KeyboardInterrupt"
+        assert cells.run(usable) == ("3\n", "")
+        awaited = ENDLESS.partition(";")[0] + "\nawait executor.run(spin, saying)"
+        assert cells.run(awaited, interrupt=True)[1] in ("KeyboardInterrupt", "CancelledError")
+        assert cells.run(usable) == ("3\n", "")
+    finally:
+        cells.close()
