@@ -49,10 +49,10 @@ class Waiters(list["Any"]):
         self._future = weakref.ref(future)
 
     def append(self, waiter: Any) -> None:
-        event = getattr(waiter, "event", None)
+        event: Any = getattr(waiter, "event", None)
         if type(event) is threading.Event:
+            vars(event)["futures"] = []
             event.__class__ = _Event
-            event.futures = []
         if type(event) is _Event:
             event.futures.append(self._future)
         super().append(waiter)
