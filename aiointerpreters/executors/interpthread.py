@@ -140,12 +140,12 @@ class InterpreterThreadPoolExecutor(_Executor):
             is set aside: another thread and another interpreter take its place, and it ends
             whenever the task does. None: it is waited for. Default: 5.
         argument_cache_bytes: Arguments of tagged calls that are passed again, the very same object,
-            are sent to each interpreter once: deeply immutable ones (`tuple`, `frozenset`, `str`,
-            `bytes`, and numbers within) from some size on, and such in a tuple that is an argument.
-            They are kept here, and as copies in interpreters, as long as they weigh no more than
-            this together, each of these no more than a quarter of it; those that were not used for
-            the longest time go first. About the bytes that they take in an interpreter. 0: nothing
-            is recognised or kept.
+            are sent to each interpreter once: `tuple` and `frozenset` from about 1 KiB on, of
+            nothing but such, `str` and `bytes` of less than 64 KiB, numbers, bools and None, and
+            such in a tuple of up to 8 that is an argument. The last 16 are kept here, and as
+            copies in interpreters; one that nothing else refers to goes with the next tagged call.
+            Together they weigh no more than this, each no more than a sixteenth of it: about the
+            bytes that they take in an interpreter. 0: nothing is recognised or kept.
         context_vars: The `contextvars.ContextVar` objects whose values each tagged task sees: those
             of the `Context` that `asyncio.to_thread` made, or of `context=` in
             `submit(tagged, ..., context=ctx)` where `ctx` is a `Context`, else those at the place

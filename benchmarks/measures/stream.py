@@ -1,4 +1,4 @@
-"""Distinct bytes of 1 MB, one after another: the price of recognising what comes again."""
+"""Distinct tuples, one after another: the price of recognising what comes again."""
 
 from concurrent.futures import Executor
 
@@ -7,24 +7,24 @@ from measures import Figure, Outcome
 from payload import size
 from sampling import held, samples, seconds_taken, warm_executor
 
-TITLE = "distinct bytes of 1 MB in, with and without an argument cache"
+TITLE = "distinct tuples of 300 floats in, with and without an argument cache"
 FIGURES = {"cached": Figure("µs"), "uncached": Figure("µs")}
 
-MEGABYTE = 1 << 20
-CHUNKS = 64
+FLOATS = 300
+TUPLES = 256
 NO_CACHE = "has no argument cache"
 
 
 def microseconds(executor: Executor, function: Function) -> float:
-    """For each of CHUNKS calls, one after the other."""
+    """For each of TUPLES calls, one after the other."""
 
     def batch() -> None:
-        for number in range(CHUNKS):
-            chunk = number.to_bytes(8, "little") * (MEGABYTE // 8)
-            if executor.submit(function, chunk).result() != MEGABYTE:
+        for number in range(TUPLES):
+            row = tuple([number / divisor for divisor in range(1, FLOATS + 1)])
+            if executor.submit(function, row).result() != FLOATS:
                 raise AssertionError("wrong size")
 
-    return seconds_taken(batch) / CHUNKS * 1e6
+    return seconds_taken(batch) / TUPLES * 1e6
 
 
 def run(contestant: Contestant, quick: bool) -> Outcome:

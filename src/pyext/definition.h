@@ -6,7 +6,8 @@
  * no definition and travels in each call's message.
  *
  * Definitions of functions live in the function's own __dict__, so that they die with it; those of
- * classes and builtins in a small table of the module. Attached; but for definition_name(), in the submitter's interpreter.
+ * classes and builtins in a small table of the module, by address. That address is not held: each definition has a
+ * weak reference to its callable, and stands for no other one. Attached; but for definition_name(), in the submitter's interpreter.
  */
 #ifndef AIOINTERP_DEFINITION_H
 #define AIOINTERP_DEFINITION_H

@@ -19,12 +19,19 @@ encoder_init(struct encoder *encoder, struct state *state, struct message *messa
     encoder->memo_size = MEMO_ROOM;
 }
 
-void
-encoder_free(struct encoder *encoder)
+static void
+memo_free(struct encoder *encoder)
 {
     if (encoder->memo != encoder->memo_room) {
         PyMem_Free(encoder->memo);
     }
+}
+
+void
+encoder_free(struct encoder *encoder)
+{
+    memo_free(encoder);
+    Py_XDECREF(encoder->held);
 }
 
 static struct memo_entry *
@@ -53,9 +60,28 @@ memo_grow(struct encoder *encoder)
             *memo_place(memo, size, encoder->memo[i].object) = encoder->memo[i];
         }
     }
-    encoder_free(encoder);
+    memo_free(encoder);
     encoder->memo = memo;
     encoder->memo_size = size;
+    return 0;
+}
+
+/* Before Python runs in the middle. -1 with an exception. */
+static int
+hold_memo(struct encoder *encoder)
+{
+    if (encoder->memo_count == 0) {
+        return 0;
+    }
+    if (encoder->held == NULL && (encoder->held = PyList_New(0)) == NULL) {
+        return -1;
+    }
+    for (size_t i = 0; i < encoder->memo_size; i++) {
+        PyObject *object = encoder->memo[i].object;
+        if (object != NULL && PyList_Append(encoder->held, object) < 0) {
+            return -1;
+        }
+    }
     return 0;
 }
 
@@ -103,15 +129,17 @@ encode_view(struct encoder *encoder, struct view *view)
     if (view == NULL) {
         return FAILED;
     }
-    if (view->kind == VIEW_BYTES || view->kind == VIEW_STR) {
-        encoder->lent += (size_t)view->size;
-    }
-    else {
-        encoder->mutables++;
-    }
+    encoder->mutables++;
     ptrdiff_t index = message_add_view(encoder->message, view);
     return index < 0 ? encode_out_of_memory()
                      : encode_check(wire_put_loan(&encoder->message->bytes, (size_t)index));
+}
+
+static encoded
+encode_queue(struct encoder *encoder, PyObject *queue)
+{
+    return hold_memo(encoder) < 0 ? FAILED
+                                  : encode_view(encoder, lending_lend_queue(encoder->state, queue));
 }
 
 static encoded
@@ -165,6 +193,9 @@ static encoded
 encode_exporter(struct encoder *encoder, PyObject *value)
 {
     PyObject *memoryview;
+    if (hold_memo(encoder) < 0) {
+        return FAILED;
+    }
     int exports = lending_view_of(value, &memoryview);
     if (exports < 0 && encode_exporter_refuses()) {
         PyErr_Clear();
@@ -300,11 +331,13 @@ encode_pairs(struct encoder *encoder, PyObject *dict)
     return ENCODED;
 }
 
-/* The members of a tuple that is an argument are looked at as arguments are. */
+/* The members of a short tuple that is an argument, as map() is given them, are looked at as arguments are. */
 static encoded
 encode_sequence(struct encoder *encoder, PyObject *value)
 {
-    bool is_argument = encoder->repeats != NULL && encoder->depth == 1 && PyTuple_CheckExact(value);
+    enum { SHORT = 8 };
+    bool is_argument = encoder->repeats != NULL && encoder->depth == 1 &&
+                       PyTuple_CheckExact(value) && PyTuple_GET_SIZE(value) <= SHORT;
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(value); i++) {
         PyObject *member = PySequence_Fast_GET_ITEM(value, i);
         bool shared = Py_REFCNT(member) > 1;
@@ -378,8 +411,6 @@ encode_container(struct encoder *encoder, PyObject *value, bool shared)
     return result;
 }
 
-/* One value. Runs no Python code, so that what it walks stays as it is; but for a queue, and another
- * exporter of memory, which are lent only where the caller holds them, at the top. */
 encoded
 encode_item(struct encoder *encoder, PyObject *value, bool shared)
 {
@@ -413,7 +444,7 @@ encode_item(struct encoder *encoder, PyObject *value, bool shared)
         return encode_handle(encoder, value);
     }
     if (encoder->depth == 0 && lending_is_queue(value)) {
-        return encode_view(encoder, lending_lend_queue(encoder->state, value));
+        return encode_queue(encoder, value);
     }
     encoded result = encode_container(encoder, value, shared);
     if (result != NOT_NATIVE) {

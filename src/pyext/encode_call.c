@@ -13,11 +13,11 @@ static size_t
 weight_so_far(const struct encoder *encoder)
 {
     enum { OF_CONTAINER = 48, OF_MEMBER = 8 };
-    return encoder->message->bytes.size + encoder->lent + encoder->containers * OF_CONTAINER +
+    return encoder->message->bytes.size + encoder->containers * OF_CONTAINER +
            encoder->members * OF_MEMBER;
 }
 
-/* Encodes the value as what it is, and has it known if it could be sent once. */
+/* Encodes the value as what it is, and notes it if nothing in it can be changed. */
 static encoded
 encode_weighed(struct encoder *encoder, PyObject *value, bool shared)
 {
@@ -27,28 +27,47 @@ encode_weighed(struct encoder *encoder, PyObject *value, bool shared)
     size_t weight = weight_so_far(encoder);
     encoder->lowest_again = SIZE_MAX;
     encoded result = encode_item(encoder, value, shared);
-    /* What was begun outside of the value may be in something that can be changed. */
+    /* A container that was begun outside of the value may be one that can be changed. */
     bool is_whole = encoder->lowest_again >= first;
     encoder->lowest_again = Py_MIN(encoder->lowest_again, outer_again);
-    if (result == ENCODED && is_whole && encoder->mutables == mutables) {
+    if (result == ENCODED && is_whole && encoder->mutables == mutables &&
+        repeats_find(encoder->repeats, value) == NULL) {
         repeats_note(encoder->repeats, value, weight_so_far(encoder) - weight);
     }
     return result;
 }
 
-static encoded
-encode_parcel(struct encoder *encoder, PyObject *value, struct parcel *parcel)
+/* The value alone, by an encoder that cannot pickle, and so runs no Python. NULL, without an exception: there
+ * is no memory, or no stack, for it. */
+static struct parcel *
+parcel_with(struct state *state, PyObject *value)
 {
-    struct memo_entry *entry = encoder_find(encoder, value);
-    if (entry == NULL) {
-        return FAILED;
+    struct parcel *parcel = parcel_new();
+    if (parcel == NULL) {
+        return NULL;
     }
-    if (entry->object != NULL) {
-        return encode_again(encoder, entry);
+    struct encoder encoder;
+    encoder_init(&encoder, state, &parcel->message, NULL);
+    encoded result = encode_item(&encoder, value, true);
+    encoder_free(&encoder);
+    if (result != ENCODED) {
+        PyErr_Clear();
+        parcel_disown(parcel);
+        return NULL;
     }
-    *entry = (struct memo_entry){value, encoder->message->view_count, true};
-    encoder->memo_count++;
-    return encode_view(encoder, parcel_view(parcel));
+    return parcel;
+}
+
+/* The parcel of a value that was noted before, made now if there is none; borrowed. NULL: it was not, or there
+ * is no memory. */
+static struct parcel *
+parcel_of(struct state *state, struct repeats *repeats, PyObject *value)
+{
+    struct parcel **parcel = repeats_find(repeats, value);
+    if (parcel != NULL && *parcel == NULL) {
+        *parcel = parcel_with(state, value);
+    }
+    return parcel == NULL ? NULL : *parcel;
 }
 
 encoded
@@ -57,9 +76,20 @@ encode_argument(struct encoder *encoder, PyObject *value, bool shared)
     if (!repeats_is_kind(encoder->repeats, value)) {
         return encode_item(encoder, value, shared);
     }
-    struct parcel *parcel = repeats_find(encoder->repeats, encoder->state, value);
-    return parcel != NULL ? encode_parcel(encoder, value, parcel)
-                          : encode_weighed(encoder, value, shared);
+    struct memo_entry *entry = encoder_find(encoder, value);
+    if (entry == NULL) {
+        return FAILED;
+    }
+    if (entry->object != NULL) {
+        return encode_again(encoder, entry);
+    }
+    struct parcel *parcel = parcel_of(encoder->state, encoder->repeats, value);
+    if (parcel == NULL) {
+        return encode_weighed(encoder, value, shared);
+    }
+    *entry = (struct memo_entry){value, encoder->message->view_count, true};
+    encoder->memo_count++;
+    return encode_view(encoder, parcel_view(parcel));
 }
 
 /* -- calls -- */
@@ -120,10 +150,11 @@ encode_native_call(struct encoder *encoder, const struct call_values *call)
 static PyObject *
 pickled_argument(struct state *state, const struct call_values *call, PyObject *value)
 {
-    struct parcel *parcel =
-        repeats_is_kind(call->repeats, value) ? repeats_recall(call->repeats, value) : NULL;
-    if (parcel != NULL) {
-        return broadcast_of(state, value, parcel);
+    /* Weighed before, as encode_native_call() was given up. */
+    struct parcel **parcel =
+        repeats_is_kind(call->repeats, value) ? repeats_find(call->repeats, value) : NULL;
+    if (parcel != NULL && *parcel != NULL) {
+        return broadcast_of(state, value, *parcel);
     }
     PyObject *memoryview;
     int exports = lending_view_of(value, &memoryview);

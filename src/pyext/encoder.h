@@ -11,11 +11,16 @@
 
 typedef enum { ENCODED = 0, NOT_NATIVE = 1, FAILED = -1 } encoded;
 
-/* Containers met so far, so that one met twice is sent once: open addressing by address. */
+/* Containers met so far, so that one met twice is sent once: open addressing by address.
+ *
+ * Each is alive until encoding has ended, so that its address stands for no other object: the caller holds the
+ * values, and nothing changes what is in them, since encoding runs no Python and so never releases the GIL.
+ * The exceptions are a queue, whose id is asked of Python, and another exporter of memory, both at the top
+ * only: what was met until then is held from there on. */
 enum { MEMO_ROOM = 16 };
 
 struct memo_entry {
-    PyObject *object; /* borrowed: the caller's values stay alive and unchanged meanwhile */
+    PyObject *object; /* borrowed, or in the encoder's `held` as well */
     size_t index;     /* of the container */
     bool is_parcel;   /* it went as a parcel: `index` is its view's */
 };
@@ -28,12 +33,12 @@ struct encoder {
     size_t depth;              /* containers around the value at hand */
     size_t containers;         /* begun so far */
     size_t members;            /* of these, dicts' pairs once */
-    size_t lent;               /* bytes of blocks that are lent */
-    size_t mutables;           /* met so far, or what might be one */
+    size_t mutables;           /* met so far, and all that goes beside the message */
     size_t lowest_again;       /* container that the value that is weighed refers back to */
     struct memo_entry *memo;   /* `memo_size` places, a power of two */
     size_t memo_size;
     size_t memo_count;
+    PyObject *held; /* a list of what is in the memo and might go before the end; or NULL */
     struct memo_entry memo_room[MEMO_ROOM];
 };
 
@@ -45,10 +50,10 @@ void encoder_free(struct encoder *encoder);
 encoded encode_out_of_memory(void);
 encoded encode_check(int result);
 
-/* One value. Runs no Python code, so that what it walks stays as it is; but for a queue, which is
- * lent only where the caller holds it, at the top. */
+/* One value. Runs no Python code, so that what it walks stays as it is; but for a queue, and another exporter
+ * of memory, which are lent only where the caller holds them, at the top: no container is walked then. */
 encoded encode_item(struct encoder *encoder, PyObject *value, bool shared);
-/* The same for what is an argument, or in one that is a tuple: it may be a repeat (encode_call). */
+/* The same for what is an argument, or in one that is a short tuple: it may be a repeat (encode_call). */
 encoded encode_argument(struct encoder *encoder, PyObject *value, bool shared);
 /* A view (NULL with an exception: FAILED), which is taken over. */
 encoded encode_view(struct encoder *encoder, struct view *view);

@@ -6,6 +6,10 @@
  * a time limit end by themselves, and what waits in any other way (a lock, wait() and as_completed() of
  * concurrent.futures, an event loop) cannot be seen.
  *
+ * What waits are for is known by address. Whoever waits holds the task or the turn, and its own crew. The crew that
+ * it waits for lives as long as that task has not ended, or that turn was not granted, and is freed under the
+ * GIL below only: so it is looked at only when a wait, looked at under that GIL, is not over.
+ *
  * Guarded by the GIL of the interpreter that has the executors; every function wants it attached. A
  * thread that is no worker pays for one look at a thread-local variable.
  */

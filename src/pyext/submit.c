@@ -359,6 +359,7 @@ make_tagged(struct state *state, struct crew *crew, TagObject *tag, struct flat_
         }
         lending_collect(state);
         func_collect();
+        repeats_tidy(crew->repeats);
         if (submit_prepare_interps(state, crew) < 0) {
             return NULL;
         }

@@ -12,6 +12,13 @@ class Other:
     __hash__ = None
 
 
+class Counter:
+    """Can be changed, and be in a set."""
+
+    def __init__(self, count=0):
+        self.count = count
+
+
 def keep(*values, **keywords) -> None:
     """Keep the arguments until the next call, so that no other object has their addresses."""
     KEPT[:] = values, keywords
@@ -53,3 +60,30 @@ def contains(outer, value) -> bool:
     """Whether the last item, or the last of the last, is the very object."""
     last = outer[-1]
     return last is value or last[-1] is value
+
+
+def count_of_points(value, _other) -> int:
+    """What the counter in a value says, or 0."""
+    return sum(item.count for item in value if isinstance(item, Counter))
+
+
+def shown(*values) -> str:
+    """Describe values by their contents; sets in an order of their own."""
+
+    def show(value) -> str:
+        match value:
+            case list() | tuple():
+                parts = [*map(show, value)]
+            case dict():
+                parts = [f"{show(key)}: {show(part)}" for key, part in value.items()]
+            case set() | frozenset():
+                parts = sorted(map(show, value))
+            case Counter():
+                parts = [show(value.count)]
+            case memoryview():
+                parts = [repr(bytes(value))]
+            case _:
+                parts = [repr(value)]
+        return f"{type(value).__name__}({', '.join(parts)})"
+
+    return show(values)
