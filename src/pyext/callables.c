@@ -177,14 +177,13 @@ find_by_name(struct state *state, const struct func *func)
 static PyObject *
 values_of(struct state *state, const struct func *func)
 {
-    PyObject *values = PyList_New((Py_ssize_t)func->parcel_count);
+    PyObject *values = PyList_New(0);
     for (size_t i = 0; values != NULL && i < func->parcel_count; i++) {
         PyObject *value = kept_get(state, func->parcels[i]);
-        if (value == NULL) {
+        if (value == NULL || PyList_Append(values, value) < 0) {
             Py_CLEAR(values);
-            break;
         }
-        PyList_SET_ITEM(values, (Py_ssize_t)i, value);
+        Py_XDECREF(value);
     }
     return values;
 }

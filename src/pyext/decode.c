@@ -7,19 +7,34 @@
 
 #include <string.h>
 
-/* Containers begun so far, for references back to them. Borrowed: each is held by the one around
- * it, the outermost by the caller. NULL stands for one that is no object here. */
+/* Containers begun so far, for references back to them. Each is held by the one around it, the outermost by
+ * the caller; with `runs_python` here as well. NULL stands for one that is no object here. */
 enum { SEEN_ROOM = 32 };
 
 struct decoder {
     struct state *state;
     const struct message *message;
     struct wire_reader reader;
+    bool runs_python; /* may_run_python() */
     PyObject **seen;
     size_t seen_count;
     size_t seen_size;
     PyObject *seen_room[SEEN_ROOM];
 };
+
+/* Whether decoding may run Python before its end. A queue is looked up; the value of a parcel may be
+ * anything, which is unpickled, or hashed as the key of a dict. The rest is builtin. */
+static bool
+may_run_python(const struct message *message)
+{
+    for (size_t i = 0; i < message->view_count; i++) {
+        const struct view *view = message_view(message, i);
+        if (view->kind == VIEW_PARCEL || view->kind == VIEW_QUEUE) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static void
 decoder_init(struct decoder *decoder, struct state *state, const struct message *message)
@@ -27,6 +42,7 @@ decoder_init(struct decoder *decoder, struct state *state, const struct message 
     decoder->state = state;
     decoder->message = message;
     decoder->reader = wire_reader_of(message->bytes.data, message->bytes.size);
+    decoder->runs_python = may_run_python(message);
     decoder->seen = decoder->seen_room;
     decoder->seen_count = 0;
     decoder->seen_size = SEEN_ROOM;
@@ -35,6 +51,9 @@ decoder_init(struct decoder *decoder, struct state *state, const struct message 
 static void
 decoder_free(struct decoder *decoder)
 {
+    for (size_t i = 0; decoder->runs_python && i < decoder->seen_count; i++) {
+        Py_XDECREF(decoder->seen[i]);
+    }
     if (decoder->seen != decoder->seen_room) {
         PyMem_Free(decoder->seen);
     }
@@ -64,7 +83,7 @@ remember(struct decoder *decoder, PyObject *container)
         decoder->seen = seen;
         decoder->seen_size *= 4;
     }
-    decoder->seen[decoder->seen_count++] = container;
+    decoder->seen[decoder->seen_count++] = decoder->runs_python ? Py_XNewRef(container) : container;
     return 0;
 }
 
@@ -256,42 +275,78 @@ decode_str(const struct wire_item *item)
     return text;
 }
 
-static PyObject *
-decode_tuple(struct decoder *decoder, size_t count)
+/* -- sequences --
+ *
+ * They are filled in place. If Python may run before they are full, it may find them, by gc.get_objects() or in
+ * a cycle. So they are full of None from the beginning then; a tuple, whose hash may be cached, is not
+ * tracked by the collector until it has its members; and a list may be found to have another length. A
+ * sequence that is given up, which a cycle may keep, is filled up too. */
+
+static void
+set_item(PyObject *sequence, Py_ssize_t i, PyObject *member)
 {
-    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
-    if (tuple == NULL || remember(decoder, tuple) < 0) {
-        Py_XDECREF(tuple);
-        return NULL;
+    if (PyList_CheckExact(sequence)) {
+        PyList_SET_ITEM(sequence, i, member);
     }
-    for (size_t i = 0; i < count; i++) {
-        PyObject *member = decode_next(decoder);
-        if (member == NULL) {
-            Py_DECREF(tuple);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, member);
+    else {
+        PyTuple_SET_ITEM(sequence, i, member);
     }
-    return tuple;
 }
 
-static PyObject *
-decode_list(struct decoder *decoder, size_t count)
+/* Puts None where nothing is. */
+static void
+fill_up(PyObject *sequence)
 {
-    PyObject *list = PyList_New((Py_ssize_t)count);
-    if (list == NULL || remember(decoder, list) < 0) {
-        Py_XDECREF(list);
+    for (Py_ssize_t i = 0; i < Py_SIZE(sequence); i++) {
+        if (PySequence_Fast_GET_ITEM(sequence, i) == NULL) {
+            set_item(sequence, i, Py_NewRef(Py_None));
+        }
+    }
+}
+
+/* Steals the member. */
+static int
+put_in(PyObject *sequence, Py_ssize_t i, PyObject *member)
+{
+    if (i >= Py_SIZE(sequence)) {
+        Py_DECREF(member);
+        PyErr_SetString(PyExc_RuntimeError, "a list was changed while it was being received");
+        return -1;
+    }
+    PyObject *old = PySequence_Fast_GET_ITEM(sequence, i);
+    set_item(sequence, i, member);
+    Py_XDECREF(old);
+    return 0;
+}
+
+/* Takes over the sequence, a list or a tuple, which may be NULL. */
+static PyObject *
+decode_sequence(struct decoder *decoder, PyObject *sequence, size_t count)
+{
+    if (sequence == NULL) {
         return NULL;
     }
-    for (size_t i = 0; i < count; i++) {
-        PyObject *member = decode_next(decoder);
-        if (member == NULL) {
-            Py_DECREF(list);
-            return NULL;
+    if (decoder->runs_python && count > 0) {
+        fill_up(sequence);
+        if (PyTuple_CheckExact(sequence)) {
+            PyObject_GC_UnTrack(sequence);
         }
-        PyList_SET_ITEM(list, (Py_ssize_t)i, member);
     }
-    return list;
+    int result = remember(decoder, sequence);
+    for (size_t i = 0; result == 0 && i < count; i++) {
+        PyObject *member = decode_next(decoder);
+        result = member == NULL ? -1 : put_in(sequence, (Py_ssize_t)i, member);
+    }
+    if (result < 0) {
+        fill_up(sequence);
+    }
+    if (decoder->runs_python && count > 0 && !PyObject_GC_IsTracked(sequence)) {
+        PyObject_GC_Track(sequence);
+    }
+    if (result < 0) {
+        Py_CLEAR(sequence);
+    }
+    return sequence;
 }
 
 static PyObject *
@@ -316,11 +371,16 @@ static PyObject *
 decode_set(struct decoder *decoder, size_t count, bool frozen)
 {
     PyObject *set = frozen ? PyFrozenSet_New(NULL) : PySet_New(NULL);
-    int result = set == NULL ? -1 : remember(decoder, set);
+    /* Only a frozenset that nobody else holds can be filled; and nothing in it can refer back to it. */
+    size_t index = decoder->seen_count;
+    int result = set == NULL ? -1 : remember(decoder, frozen ? NULL : set);
     for (size_t i = 0; i < count && result == 0; i++) {
         PyObject *member = decode_next(decoder);
         result = member == NULL ? -1 : PySet_Add(set, member);
         Py_XDECREF(member);
+    }
+    if (frozen && result == 0) {
+        decoder->seen[index] = decoder->runs_python ? Py_NewRef(set) : set;
     }
     if (result < 0) {
         Py_CLEAR(set);
@@ -337,10 +397,10 @@ decode_container(struct decoder *decoder, const struct wire_item *item)
     PyObject *value;
     switch (item->tag) {
     case WIRE_TUPLE:
-        value = decode_tuple(decoder, item->count);
+        value = decode_sequence(decoder, PyTuple_New((Py_ssize_t)item->count), item->count);
         break;
     case WIRE_LIST:
-        value = decode_list(decoder, item->count);
+        value = decode_sequence(decoder, PyList_New((Py_ssize_t)item->count), item->count);
         break;
     case WIRE_DICT:
         value = decode_dict(decoder, item->count);

@@ -458,15 +458,16 @@ map_send(PyObject *op, PyObject *value)
 static PyObject *
 iterators_of(PyObject *iterables)
 {
-    PyObject *iterators = PyTuple_New(PyTuple_GET_SIZE(iterables));
-    for (Py_ssize_t i = 0; iterators != NULL && i < PyTuple_GET_SIZE(iterables); i++) {
+    PyObject *list = PyList_New(0); /* __iter__ may be Python: it must find no half-filled tuple */
+    for (Py_ssize_t i = 0; list != NULL && i < PyTuple_GET_SIZE(iterables); i++) {
         PyObject *iterator = PyObject_GetIter(PyTuple_GET_ITEM(iterables, i));
-        if (iterator == NULL) {
-            Py_CLEAR(iterators);
-            break;
+        if (iterator == NULL || PyList_Append(list, iterator) < 0) {
+            Py_CLEAR(list);
         }
-        PyTuple_SET_ITEM(iterators, i, iterator);
+        Py_XDECREF(iterator);
     }
+    PyObject *iterators = list == NULL ? NULL : PyList_AsTuple(list);
+    Py_XDECREF(list);
     return iterators;
 }
 
