@@ -46,6 +46,52 @@ other_threads_left(PyThreadState *tstate)
 }
 #endif
 
+/* Empties a list or a dict that is an attribute of a module. */
+static void
+empty(PyObject *module, const char *name)
+{
+    PyObject *container = NULL;
+    if (PyObject_GetOptionalAttrString(module, name, &container) > 0) {
+        if (PyList_Check(container)) {
+            PyList_Clear(container);
+        }
+        else if (PyDict_Check(container)) {
+            PyDict_Clear(container);
+        }
+    }
+    Py_XDECREF(container);
+}
+
+/* Py_EndInterpreter() lets go of some containers after its last garbage collection, so whatever is part of
+ * a cycle and reached from there stays for good (any instance of a class that Python code has made or of a
+ * heap type: a compiled pattern, the class of a warning); and one block that stays keeps all arenas of
+ * the interpreter, megabytes. What gc.freeze() has set aside, and what DEBUG_SAVEALL would have gc keep,
+ * stays as well. */
+static void
+clear_what_stays(void)
+{
+    PyObject *warnings = PyImport_ImportModule("_warnings");
+    if (warnings != NULL) {
+        empty(warnings, "filters");
+        empty(warnings, "_onceregistry");
+        Py_DECREF(warnings);
+    }
+    PyErr_Clear();
+    PyObject *name = PyUnicode_FromString("gc");
+    PyObject *gc = name == NULL ? NULL : PyImport_GetModule(name); /* or nobody has used it */
+    if (gc != NULL) {
+        PyObject *calm = PyObject_CallMethod(gc, "set_debug", "i", 0);
+        PyObject *thawed = PyObject_CallMethod(gc, "unfreeze", NULL);
+        empty(gc, "garbage");
+        empty(gc, "callbacks");
+        Py_XDECREF(calm);
+        Py_XDECREF(thawed);
+        Py_DECREF(gc);
+    }
+    PyErr_Clear();
+    Py_XDECREF(name);
+}
+
 bool
 compat_end_interpreter(PyThreadState *tstate)
 {
@@ -55,6 +101,7 @@ compat_end_interpreter(PyThreadState *tstate)
         return false;
     }
 #endif
+    clear_what_stays();
     Py_EndInterpreter(tstate);
     return true;
 }

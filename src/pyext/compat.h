@@ -20,7 +20,8 @@
  * (CPython gh-117953). */
 PyThreadState *compat_new_interpreter(const char **why);
 
-/* Ends the attached interpreter, whose home thread the caller is. Nothing is attached afterwards.
+/* Ends the attached interpreter, whose home thread the caller is, after what CPython would forget in it
+ * has been cleared (may run destructors). Nothing is attached afterwards.
  * False: it cannot be ended safely (3.13 aborts the process when a thread of a task is left in it)
  * and is abandoned instead. */
 bool compat_end_interpreter(PyThreadState *tstate);
