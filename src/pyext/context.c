@@ -107,7 +107,46 @@ context_collect(struct state *state, PyObject *variables, PyObject *more, PyObje
 
 /* -- the worker's side -- */
 
-/* This interpreter's variable of that name: a new reference. */
+/* Whether the exception that is set says that there is no such variable; not that the task is to stop, nor
+ * that there was no room to look. */
+static bool
+is_not_found(struct state *state)
+{
+    return !PyErr_ExceptionMatches(state->interrupted) &&
+           !PyErr_ExceptionMatches(PyExc_MemoryError) &&
+           !PyErr_ExceptionMatches(PyExc_RecursionError);
+}
+
+/* What stands for a variable that was looked for in vain: looked for again, which may take an import, only
+ * once a task has imported its module. 1, 0, or -1 with an exception. */
+static int
+is_worth_a_look(PyObject *known, PyObject *name)
+{
+    if (known == NULL) {
+        return 1;
+    }
+    PyObject *module = PyImport_GetModule(PyTuple_GET_ITEM(name, 0));
+    Py_XDECREF(module);
+    return module != NULL ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+
+/* Looks, and keeps what it finds. A new reference: the variable, or None. */
+static PyObject *
+look_for_variable(struct state *state, PyObject *key, PyObject *name)
+{
+    size_t count = (size_t)PyTuple_GET_SIZE(name);
+    PyObject *found = state_call("_rebuild", "find_variable", &PyTuple_GET_ITEM(name, 0), count);
+    if (found == NULL ? is_not_found(state) : !PyContextVar_CheckExact(found)) {
+        PyErr_Clear();
+        Py_XSETREF(found, Py_NewRef(Py_None));
+    }
+    if (found != NULL && PyDict_SetItem(state->context_names, key, found) < 0) {
+        Py_CLEAR(found);
+    }
+    return found;
+}
+
+/* This interpreter's variable of that name, or None when it has none: a new reference. */
 static PyObject *
 find_variable(struct state *state, PyObject *name)
 {
@@ -118,23 +157,21 @@ find_variable(struct state *state, PyObject *name)
         }
     }
     PyObject *key = PyTuple_GetSlice(name, 0, 2); /* without a default, which may be anything */
-    PyObject *variable = NULL;
-    if (key != NULL && PyDict_GetItemRef(state->context_names, key, &variable) == 0) {
-        size_t count = (size_t)PyTuple_GET_SIZE(name);
-        variable = state_call("_rebuild", "find_variable", &PyTuple_GET_ITEM(name, 0), count);
-        if (variable != NULL && !PyContextVar_CheckExact(variable)) {
-            PyErr_Format(PyExc_TypeError, "%R is no context variable in a worker, but %R", name,
-                         variable);
-            Py_CLEAR(variable);
-        }
-        if (variable != NULL && PyDict_SetItem(state->context_names, key, variable) < 0) {
-            Py_CLEAR(variable);
-        }
+    PyObject *known = NULL;
+    int look = key == NULL || PyDict_GetItemRef(state->context_names, key, &known) < 0 ? -1 : 0;
+    if (look == 0 && (known == NULL || known == Py_None)) {
+        look = is_worth_a_look(known, name);
     }
+    if (look != 0) {
+        Py_CLEAR(known);
+    }
+    PyObject *variable = look > 0 ? look_for_variable(state, key, name) : known;
     Py_XDECREF(key);
     return variable;
 }
 
+/* One that is not to be found here (its module does not load in an interpreter, say) cannot be read by the
+ * task either, unless it tries the same import, and is told then what is wrong with it. */
 static int
 set_value(struct state *state, PyObject *name, PyObject *value)
 {
@@ -144,7 +181,8 @@ set_value(struct state *state, PyObject *name, PyObject *value)
     }
     else {
         PyObject *variable = find_variable(state, name);
-        done = variable == NULL ? NULL : PyContextVar_Set(variable, value);
+        done = variable == NULL || variable == Py_None ? Py_XNewRef(variable)
+                                                       : PyContextVar_Set(variable, value);
         Py_XDECREF(variable);
     }
     Py_XDECREF(done);

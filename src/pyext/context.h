@@ -3,7 +3,7 @@
  * The caller's side collects the values of the variables that an executor and a tag name; they travel
  * in the message of the call. Each call runs in a Context of its own: in it are those values, and what
  * the executor's initializer has set; every other variable has its default. So nothing that a task
- * sets is seen by the next.
+ * sets is seen by the next. A variable that the interpreter of the call cannot find is left out.
  *
  * Attached to the interpreter whose state is given.
  */

@@ -1,6 +1,9 @@
 """The near end: tracemalloc imports _tracemalloc, which refuses interpreters."""
 
+import contextvars
 import tracemalloc
+
+variable = contextvars.ContextVar("variable", default="nothing")
 
 
 def call():

@@ -128,3 +128,10 @@ class Handler:
     @interpreter(context_vars=[tenant])
     def static(n):
         return (*seen(), n)
+
+
+def find(module, name):
+    """The value of the variable of that name, or None."""
+    import importlib
+
+    return getattr(importlib.import_module(module), name).get(None)

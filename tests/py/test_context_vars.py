@@ -4,6 +4,8 @@ import asyncio
 import contextvars
 import decimal
 import functools
+import importlib
+import sys
 import threading
 
 import jobs
@@ -229,11 +231,52 @@ def test_a_bad_argument_is_named_rather_than_the_context(aware):
 
 def test_a_variable_that_a_worker_does_not_find(pool, monkeypatch):
     monkeypatch.setattr(jobs, "only_here", contextvars.ContextVar("only_here"), raising=False)
-    executor = pool(max_workers=1, context_vars=[jobs.only_here])
+    executor = pool(max_workers=1, context_vars=[jobs.only_here, request_id])
     jobs.only_here.set(1)
+    for _ in range(2):
+        assert result(executor.submit(seen))[1] == "of the test"
     with pytest.raises(AttributeError, match="only_here"):
+        result(executor.submit(interpreter(tagged_jobs.find), "jobs", "only_here"))
+
+
+def test_a_variable_of_a_module_that_refuses(pool):
+    import coroutine_jobs
+    import refusing_inner  # not for workers, which import this file
+
+    executor = pool(max_workers=1, context_vars=[refusing_inner.variable, request_id])
+    refusing_inner.variable.set("of the test")
+    assert result(executor.submit(seen))[1] == "of the test"
+
+    async def add():
+        return await executor.run(interpreter(coroutine_jobs.add), 1)
+
+    assert asyncio.run(add()) == 3
+    reader = interpreter(tagged_jobs.find)
+    with pytest.raises(ImportError, match="_tracemalloc does not support"):
+        result(executor.submit(reader, "refusing_inner", "variable"))
+    executor = pool(max_workers=1, context_vars=[request_id])
+    tag = interpreter(tagged_jobs.seen, context_vars=[refusing_inner.variable])
+    assert result(executor.submit(tag))[1] == "of the test"
+
+
+def test_its_import_is_tried_once_and_it_is_found_later(pool, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "sometimes_there.py"
+    module.write_text("import contextvars\nvariable = contextvars.ContextVar('variable')\n")
+    variable = importlib.import_module("sometimes_there").variable
+    works = module.read_text()
+    tries = tmp_path / "tries"
+    module.write_text(f"open({str(tries)!r}, 'a').write('x')\nraise SystemExit\n# of another size")
+    executor = pool(max_workers=1, context_vars=[variable])
+    variable.set("of the test")
+    for _ in range(3):
         result(executor.submit(seen))
-    assert result(executor.submit(seen, context=contextvars.Context()))[1:] == (None, "nobody")
+    assert tries.read_text() == "x"
+    module.write_text(works)
+    find = interpreter(tagged_jobs.find)
+    result(executor.submit(find, "sometimes_there", "variable"))  # which imports it
+    assert result(executor.submit(find, "sometimes_there", "variable")) == "of the test"
+    del sys.modules["sometimes_there"]
 
 
 def test_executor_checks_its_variables():
