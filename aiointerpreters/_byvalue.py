@@ -6,8 +6,8 @@ two forms, told apart by the first byte of the payload:
 
 - `L`, light: code by `marshal`, with the globals that the code reads, the cells, the defaults. A
   worker rebuilds it without importing anything that the function itself does not use.
-- `C`: the whole function by `cloudpickle`, when it reaches what only cloudpickle can send, such
-  as a class of `__main__`.
+- `C`: a pickle of the whole function by `_cloud`, when it reaches what a payload of the first form
+  cannot have, such as a class of `__main__`.
 
 What a function reaches is taken at the moment of the dump. The dependencies that come with a
 payload tell whether a name was bound anew since then.
@@ -16,12 +16,17 @@ payload tell whether a name was bound anew since then.
 import marshal
 import sys
 from _contextvars import ContextVar
+from gc import get_referents
 
+from aiointerpreters._annotations import Deferral
+from aiointerpreters._code import names_in, source_of
+from aiointerpreters._modules import is_sent_by_value
 from aiointerpreters._rebuild import (
     BESIDE,
     CACHE,
     CLOUD,
     FUNCTION,
+    LAZY,
     LIGHT,
     MODULE,
     NAMED,
@@ -35,18 +40,20 @@ from aiointerpreters._rebuild import (
 # Kinds of dependency. Each is a tuple (kind, container, key, value).
 ENTRY = 0  # container: dict, key: str; value: what it holds there, or MISSING
 CELL = 1  # container: cell, key: None; value: its contents, or MISSING
+SIZE = 3  # container: dict, key: None; value: how many entries it has
 ATTRIBUTE = 2  # container: function, key: name of the attribute; value: what it is
 
-MAIN_MODULES = ("__main__", "__mp_main__")
 _BASE_GLOBALS = ("__name__", "__package__", "__file__")
 _OWN_ATTRIBUTE = "__aiointerpreters_definition__"  # which the C code keeps on functions
+# What functools.singledispatch keeps on a function; it makes them anew.
+_OF_DISPATCH = ("__wrapped__", "_clear_cache", "dispatch", "register", "registry")
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
 _IMMUTABLE = frozenset({tuple, frozenset})
 _CONTAINERS = _IMMUTABLE | {list, dict, set}
 
 _BuiltinType = type(len)
 _ModuleType = type(sys)
-_CodeType = type((lambda: None).__code__)
+_MappingProxyType = type(type.__dict__)
 
 
 class _Missing:
@@ -75,7 +82,7 @@ def importable(obj: object) -> tuple[str, str] | None:
     """
     obj = untagged(obj)
     for module, qualname in _likely_names(obj):
-        if module in MAIN_MODULES or not is_importable_module(module):
+        if not is_importable_module(module):
             continue
         found = sys.modules[module]
         try:
@@ -137,7 +144,9 @@ _importable_specs: dict[str, object] = {}
 
 
 def is_importable_module(name: object) -> bool:
-    """Whether another interpreter finds the very module that stands in `sys.modules` here."""
+    """Whether another interpreter finds, and may use, the very module in `sys.modules` here."""
+    if is_sent_by_value(name):
+        return False
     module = sys.modules.get(name) if isinstance(name, str) else None
     try:
         spec = module.__spec__
@@ -228,6 +237,17 @@ def is_cached_function(obj: object) -> bool:
     )
 
 
+def is_single_dispatch(obj: object) -> bool:
+    """Whether `obj` is what `functools.singledispatch` makes of a function."""
+    functools = sys.modules.get("functools")
+    return (
+        functools is not None
+        and type(obj) is FunctionType
+        and obj.__code__ in functools.singledispatch.__code__.co_consts
+        and type(getattr(obj, "registry", None)) is _MappingProxyType
+    )
+
+
 class _Survey:
     """What a function reaches: functions, globals, cells; and whether that is all light.
 
@@ -251,6 +271,8 @@ class _Survey:
         self._objects: list = []
         self._handles: list = []
         self._classes: set[int] = set()
+        self._deferral = Deferral()
+        self._sources: dict[tuple[str, str, bool], int] = {}
         if type(function) is FunctionType:
             self._root = self._refer_function(function)
         else:
@@ -287,6 +309,8 @@ class _Survey:
                     self._caches,
                     pickled,
                     len(self._handles),
+                    self._deferral.pickles(),
+                    tuple(self._sources),
                 )
             )
         except ValueError:  # nested deeper than marshal goes
@@ -294,11 +318,24 @@ class _Survey:
         return LIGHT + payload, self._handles + handles
 
     def _survey_function(self, function) -> None:
+        if is_single_dispatch(function):
+            self._is_light = False
+            (registry,) = get_referents(function.registry)
+            self._depend(SIZE, registry, None, len(registry))
+            for cls, implementation in tuple(registry.items()):
+                self._depend(ENTRY, registry, cls, implementation)
+                self._refer(cls)
+                self._refer(implementation)
+            self._records.append(())
+            return
         code, defaults, keyword_defaults = (
             self._depend(ATTRIBUTE, function, name, getattr(function, name))
             for name in ("__code__", "__defaults__", "__kwdefaults__")
         )
         attributes = self._attributes(function)
+        source = source_of(code)
+        if source is not None:  # by number, from 1 on
+            source = self._sources.setdefault(source, len(self._sources) + 1)
         record = (
             code,
             self._survey_globals(code, function.__globals__),
@@ -312,7 +349,8 @@ class _Survey:
             if function.__closure__ is None
             else tuple(map(self._refer_cell, function.__closure__)),
             self._refer_items(attributes),
-            *_light_annotations(function),
+            self._deferral.of_function(function),
+            source,
         )
         self._records.append(record)
 
@@ -324,38 +362,28 @@ class _Survey:
         own = function.__dict__
         return {
             name: self._depend(ENTRY, own, name, value)
-            for name, value in own.items()
-            if name != _OWN_ATTRIBUTE
+            for name, value in attributes_of(function).items()
         }
 
     def _survey_globals(self, code, home: dict) -> int:
-        module = module_with(home)
         index = self._namespace_indexes.get(id(home))
         if index is None:
             index = self._namespace_indexes[id(home)] = len(self._namespaces)
-            base = tuple(
-                (name, home[name]) for name in _BASE_GLOBALS if _is_literal(home.get(name, MISSING))
-            )
-            self._namespaces.append((base, {}))
+            self._namespaces.append((base_globals(home), {}))
         entries = self._namespaces[index][1]
-        read, mentioned = _names_in(code)
+        read, mentioned = names_in(code)
         self._asks_for_fn |= "fn" in mentioned
         for name in read:
-            value = self._depend(ENTRY, home, name, home.get(name, MISSING))
-            if value is MISSING or name == "__builtins__":
-                continue
-            if type(value).__name__ == "lazy_import":  # PEP 810
-                value = value.resolve()
-            if type(value) is _ModuleType:
-                reference = self._refer_module(value, mentioned)
-                known = entries.get(name)
-                if known is not None:
-                    # Another function may use other submodules of the same package.
-                    reference = (*reference[:2], tuple({*known[2], *reference[2]}))
-                entries[name] = reference
-            elif name not in entries:
-                is_own = module is not None and is_modules_own(value)
-                entries[name] = (NAMED, module, name) if is_own else self._refer(value)
+            self._depend(ENTRY, home, name, home.get(name, MISSING))
+        for name, (kind, *what) in globals_read(code, home):
+            if kind == VALUE:
+                if name not in entries:
+                    entries[name] = self._refer(*what)
+            elif kind in (MODULE, LAZY) and name in entries:
+                # Another function may use other submodules of the same package.
+                entries[name] = kind, what[0], tuple(dict.fromkeys((*entries[name][2], *what[1])))
+            else:
+                entries[name] = kind, *what
         return index
 
     def _refer_cell(self, cell) -> int:
@@ -393,12 +421,11 @@ class _Survey:
             self._caches[index] = options["maxsize"], options["typed"], function, attributes
         return CACHE, index
 
-    def _refer_module(self, module, mentioned: frozenset) -> tuple:
-        name = getattr(module, "__name__", None)
-        if sys.modules.get(name) is not module or not is_importable_module(name):
+    def _refer_module(self, module) -> tuple:
+        if not is_found_by_name(module):
             self._is_light = False
-            return MODULE, str(name), ()
-        return MODULE, name, _submodules_used(module, mentioned)
+            return VALUE, None
+        return MODULE, module.__name__, ()
 
     def _refer_variable(self, variable) -> tuple:
         from aiointerpreters._context import name_of
@@ -418,7 +445,7 @@ class _Survey:
         if kind in _ATOMS or (kind in _CONTAINERS and _is_literal(value)):
             return VALUE, value
         if kind is _ModuleType:
-            return self._refer_module(value, frozenset())
+            return self._refer_module(value)
         if _is_handle(value):
             self._handles.append(value)
             return BESIDE, len(self._handles) - 1
@@ -465,10 +492,51 @@ def _may_have_name(value: object) -> bool:
     )
 
 
+def attributes_of(function) -> dict[str, object]:
+    """The attributes that were given to a function."""
+    left_out = (_OWN_ATTRIBUTE, *(_OF_DISPATCH if is_single_dispatch(function) else ()))
+    return {name: value for name, value in vars(function).items() if name not in left_out}
+
+
+def base_globals(home: dict) -> tuple[tuple[str, object], ...]:
+    """What every function of these globals gets along: names that say where it is from."""
+    return tuple(
+        (name, home[name]) for name in _BASE_GLOBALS if _is_literal(home.get(name, MISSING))
+    )
+
+
+def globals_read(code, home: dict):
+    """The globals that `code` reads: pairs of name and reference, which has one of these kinds.
+
+    MODULE and NAMED, for what the worker imports by itself; LAZY, for what it imports when it is
+    needed; VALUE, for anything else. Names that are bound to nothing are left out.
+    """
+    module = module_with(home)
+    read, mentioned = names_in(code)
+    for name in read:
+        value = home.get(name, MISSING)
+        if value is MISSING or name == "__builtins__":
+            continue
+        if is_lazy(value):
+            yield name, (LAZY, name, lazy_import(name, value, mentioned))
+        elif type(value) is _ModuleType and is_found_by_name(value):
+            yield name, (MODULE, value.__name__, _submodules_used(value, mentioned))
+        elif module is not None and is_modules_own(value):
+            yield name, (NAMED, module, name)
+        else:
+            yield name, (VALUE, value)
+
+
+def is_found_by_name(module) -> bool:
+    """Whether another interpreter finds the module by the name that it has."""
+    name = getattr(module, "__name__", None)
+    return isinstance(name, str) and sys.modules.get(name) is module and is_importable_module(name)
+
+
 def module_with(home: dict) -> str | None:
     """The name of the importable module whose globals these are; None if there is none."""
     name = home.get("__name__")
-    if name in MAIN_MODULES or not is_importable_module(name):
+    if not is_importable_module(name):
         return None
     return name if vars(sys.modules[name]) is home else None
 
@@ -488,41 +556,49 @@ def is_modules_own(value: object) -> bool:
     return not _may_have_name(value) or importable(value) is None
 
 
-def _light_annotations(function) -> tuple[dict | None, object]:
-    """The annotations that cost nothing to take along: (dictionary or None, code or None).
-
-    Others stay behind: a function must not fail to arrive, or have its worker import a library,
-    for the sake of a type that nothing there looks at.
-    """
-    annotate = getattr(function, "__annotate__", None)  # PEP 649, Python 3.14
-    if annotate is None:
-        annotations = function.__annotations__
-        return (annotations, None) if annotations and _is_literal(annotations) else (None, None)
-    if type(annotate) is not FunctionType or annotate.__closure__ is not None:
-        return None, None
-    read, _ = _names_in(annotate.__code__)
-    return None, None if read & annotate.__globals__.keys() else annotate.__code__
-
-
 def _submodules_used(module, mentioned: frozenset) -> tuple[str, ...]:
-    """Submodules of a package that the code may reach as attributes, because they are loaded.
-
-    Those that are imported lazily (PEP 810) get loaded where the code would do so.
-    """
+    """Submodules of a package that the code may reach as attributes, because they are loaded."""
     if not hasattr(module, "__path__"):
         return ()
-    prefix = module.__name__ + "."
-    used = []
-    for name in {*sys.modules, *getattr(sys, "lazy_modules", ())}:
-        if name.startswith(prefix) and mentioned.issuperset(name[len(prefix) :].split(".")):
-            if name not in sys.modules:
-                try:
-                    __import__(name)
-                except Exception:  # the code has it for itself when it gets there
-                    continue
-            if is_importable_module(name):
-                used.append(name)
-    return tuple(sorted(used))
+    names = _mentioned_below(module.__name__, sys.modules, mentioned)
+    return tuple(filter(is_importable_module, names))
+
+
+def _mentioned_below(package: str, names, mentioned: frozenset) -> list[str]:
+    prefix = package + "."
+    return sorted(
+        name
+        for name in tuple(names)
+        if name.startswith(prefix) and mentioned.issuperset(name[len(prefix) :].split("."))
+    )
+
+
+# Lazy imports (PEP 810, Python 3.15): the worker's are lazy as well
+
+
+_LazyImport = getattr(__import__("types"), "LazyImportType", None)
+
+
+def is_lazy(value: object) -> bool:
+    """Whether `value` is what a name holds whose import nobody has needed yet."""
+    return type(value) is _LazyImport
+
+
+def lazy_import(name: str, value: object, mentioned: frozenset) -> tuple[str, ...]:
+    """The statements that import as lazily what a name stands for.
+
+    Args:
+        name: What it is bound to.
+        value: The lazy import there.
+        mentioned: All names in the code that reads it: it may reach submodules as attributes.
+    """
+    path = repr(value).split("'")[1]
+    parent, _, last = path.rpartition(".")
+    if any(is_lazy(part) for part in get_referents(value)):  # an attribute of another one
+        return (f"lazy from {parent} import {last} as {name}",)
+    below = _mentioned_below(path.partition(".")[0], getattr(sys, "lazy_modules", ()), mentioned)
+    whole = f"lazy import {path}" + (f" as {name}" if not parent else "")
+    return *(f"lazy import {submodule}" for submodule in below), whole
 
 
 def _is_literal(value: object) -> bool:
@@ -548,44 +624,3 @@ def _is_literal(value: object) -> bool:
         if kind is dict:
             pending.extend(item.values())
     return True
-
-
-def _names_in(code) -> tuple[set[str], frozenset[str]]:
-    """The global names that `code` and the code nested in it read; and all names in it."""
-    global_opcodes, extended_arg, load_global = _opcodes()
-    read = set()
-    mentioned = set()
-    pending = [code]
-    while pending:
-        code = pending.pop()
-        names = code.co_names
-        mentioned.update(names)
-        pending.extend(item for item in code.co_consts if type(item) is _CodeType)
-        units = code.co_code
-        argument = 0
-        for position in range(0, len(units), 2):
-            opcode = units[position]
-            argument |= units[position + 1]
-            if opcode == extended_arg:
-                argument <<= 8
-                continue
-            if opcode in global_opcodes:
-                # Its lowest bit says whether a NULL is pushed as well.
-                read.add(names[argument >> 1 if opcode == load_global else argument])
-            argument = 0
-    return read, frozenset(mentioned)
-
-
-_known_opcodes: tuple | None = None
-
-
-def _opcodes() -> tuple[frozenset[int], int, int]:
-    """(Opcodes that read a global by name, EXTENDED_ARG, LOAD_GLOBAL)."""
-    global _known_opcodes
-    if _known_opcodes is None:
-        from opcode import opmap  # a worker that only loads has no need of it
-
-        names = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-        reading = frozenset(opmap[name] for name in names)
-        _known_opcodes = reading, opmap["EXTENDED_ARG"], opmap["LOAD_GLOBAL"]
-    return _known_opcodes

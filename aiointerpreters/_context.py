@@ -8,7 +8,8 @@ a table of its own, by the same path.
 import sys
 from _contextvars import Context, ContextVar, copy_context
 
-from aiointerpreters._byvalue import MAIN_MODULES, is_importable_module
+from aiointerpreters._byvalue import is_importable_module
+from aiointerpreters._modules import MAIN_MODULES
 from aiointerpreters._rebuild import find_variable, main_variables
 
 # What name_of() has found.

@@ -10,7 +10,7 @@ import time
 from _pickle import Unpickler
 from copyreg import dispatch_table as _registered
 
-from aiointerpreters import _byvalue
+from aiointerpreters import _byvalue, _rebuild
 from aiointerpreters._errors import is_for_want_of_room
 
 _MOST_LEVELS = 100
@@ -139,14 +139,8 @@ def _shown(value: object) -> str:
 
 def _parts_of_function(function) -> list[tuple[str, object]]:
     code = function.__code__
-    names, _ = _byvalue._names_in(code)
-    home = function.__globals__
-    is_modules = _byvalue.module_with(home) is not None
-    parts = [
-        (f"global {name}", home[name])
-        for name in sorted(names)
-        if name in home and not (is_modules and _byvalue.is_modules_own(home[name]))
-    ]
+    read = _byvalue.globals_read(code, function.__globals__)
+    parts = sorted((f"global {name}", what[1]) for name, what in read if what[0] == _rebuild.VALUE)
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
             parts.append((f"closure variable {name}", cell.cell_contents))

@@ -12,20 +12,16 @@ it is a result's. So does the memory of large out-of-band buffers (`PickleBuffer
 import sys
 from _contextvars import ContextVar
 from _io import BytesIO, TextIOWrapper
-from _pickle import PickleBuffer, Pickler
+from _pickle import PickleBuffer, Pickler, PicklingError, Unpickler
 from _pickle import loads as _loads
 from copyreg import dispatch_table as _registered
 
-# A name of the main module means another module, or none, in another interpreter.
-MAIN_MODULES = ("__main__", "__mp_main__")
+from aiointerpreters import _modules
 
 _FILES = (("multiprocessing.connection", "Connection"), ("tempfile", "SpooledTemporaryFile"))
 
 # Bytes: a smaller out-of-band buffer is copied into the pickle, which costs less than lending it.
 SMALLEST_LENT = 4096
-
-# How a pickle of protocol 5 begins a short string: its opcode and its length in bytes.
-_MAIN_MARKS = tuple(b"\x8c" + bytes([len(name)]) + name.encode() for name in MAIN_MODULES)
 
 
 class Parts:
@@ -57,6 +53,7 @@ class Parts:
         table[ContextVar] = _name_variable
         for kind in _types_of_files():
             table[kind] = _name_stream if self._is_function else _refuse_file
+        table[object] = self._reduce_object
         core = sys.modules.get("aiointerpreters._core")
         if core is not None:
             table[core.broadcast] = _give_value if self._is_result else self._pass_broadcast
@@ -91,6 +88,11 @@ class Parts:
         mark = PickleBuffer(bytearray())
         self._beside[id(mark)] = mark, beside
         return mark
+
+    def _reduce_object(self, obj) -> tuple:
+        from aiointerpreters import _identity
+
+        return _identity.reduce_object(obj, self._is_result)
 
     def _pass_queue(self, queue) -> tuple:
         self.keepalive.append(queue)
@@ -219,6 +221,18 @@ class _ExceptionPickler(Pickler):
         return _errors.reduce_exception(obj)
 
 
+class _WaryPickler(Pickler):
+    """Does not import a module by the name of which a class was received by value."""
+
+    def reducer_override(self, obj):
+        if isinstance(obj, type) and obj.__module__ in _modules.received:
+            from aiointerpreters import _identity
+
+            if _identity.was_received(obj):
+                raise PicklingError(f"{obj!r} goes by value")
+        return NotImplemented
+
+
 def dumps_function(function: object) -> tuple[bytes, list]:
     """Pickle a function by value, by cloudpickle, everything in the pickle itself but handles.
 
@@ -245,11 +259,42 @@ def dumps_for(role: str):
     return dumps_result if role in ("result", "exception") else dumps
 
 
+def dumps_deferred(value: object, deferral) -> bytes:
+    """Pickle what an annotation mentions, everything in the pickle itself.
+
+    Args:
+        value: What it mentions.
+        deferral: The message's `_annotations.Deferral`, for the annotations of `value` itself.
+    """
+    parts = Parts(in_band=True)
+    data = None
+    try:
+        data = _run(Pickler, value, parts)
+    except Exception:
+        pass
+    if data is None or _mentions_main(data):
+        from aiointerpreters import _cloud
+
+        parts = Parts(in_band=True)
+        data = _run(_cloud.DeferredPickler, value, parts, deferral)
+    return _whole((data, parts.buffers, []))
+
+
+def loads_deferred(data: bytes, deferred) -> object:
+    """Load what `dumps_deferred` made; `deferred`: the `_rebuild.Deferred` that it is of."""
+    unpickler = _DeferredUnpickler(BytesIO(data))
+    unpickler.deferred = deferred
+    return unpickler.load()
+
+
+class _DeferredUnpickler(Unpickler):
+    def persistent_load(self, _name):
+        return self.deferred
+
+
 def _whole(dumped: tuple[bytes, list, list]) -> bytes:
     data, beside, _ = dumped
     if beside:
-        from _pickle import PicklingError
-
         raise PicklingError("a broadcast cannot be sent as part of this")
     return data
 
@@ -297,8 +342,6 @@ def _dump_by_value(value, parts: Parts, is_result: bool, plain_error: Exception 
     except ImportError as missing:
         if plain_error is not None:
             raise plain_error from None
-        from _pickle import PicklingError
-
         raise PicklingError("what is defined in __main__ is sent by cloudpickle") from missing
     parts.buffers.clear()
     parts.keepalive.clear()
@@ -312,9 +355,11 @@ def _dump_by_value(value, parts: Parts, is_result: bool, plain_error: Exception 
     return data, parts.buffers, parts.keepalive
 
 
-def _run(pickler_type, value: object, parts: Parts) -> bytes:
+def _run(pickler_type, value: object, parts: Parts, *args) -> bytes:
+    if pickler_type is Pickler and not _modules.received.issubset(_modules.MAIN_MODULES):
+        pickler_type = _WaryPickler
     file = BytesIO()
-    pickler = pickler_type(file, protocol=5, buffer_callback=parts.take_buffer)
+    pickler = pickler_type(file, *args, protocol=5, buffer_callback=parts.take_buffer)
     # Through the descriptor: cloudpickle's class has an attribute of that name in front of it.
     Pickler.dispatch_table.__set__(pickler, getattr(pickler_type, "reducers", {}) | parts.table())
     pickler.dump(value)
@@ -329,4 +374,14 @@ def _cut_notes(error: BaseException) -> None:
 
 
 def _mentions_main(data: bytes) -> bool:
-    return any(mark in data for mark in _MAIN_MARKS)
+    """Whether a pickle may name something of a module that is sent by value.
+
+    Such a module is another one, or none, in another interpreter.
+    """
+    return any(_short_string(name) in data for name in _modules.sent_by_value())
+
+
+def _short_string(text: str) -> bytes:
+    """How a pickle of protocol 5 has a short string: its opcode, its length in bytes, itself."""
+    encoded = text.encode()
+    return b"\x8c" + bytes([len(encoded) & 255]) + encoded

@@ -19,6 +19,7 @@ FUNCTION = 3  # (FUNCTION, index)
 OBJECT = 4  # (OBJECT, index): in the payload's pickle
 CACHE = 5  # (CACHE, index): functools.lru_cache around a function; one with nothing in it
 VARIABLE = 6  # (VARIABLE, *name): a context variable, as find_variable() takes its name
+LAZY = 8  # (LAZY, name, statements): what they import lazily as that name
 BESIDE = 7  # (BESIDE, index): the value of a handle (broadcast), which travels beside the payload
 
 FunctionType = type(lambda: None)
@@ -29,7 +30,7 @@ def _cell_type() -> type:
     return type((lambda: content).__closure__[0])
 
 
-_Cell = _cell_type()
+_Cell = Cell = _cell_type()
 
 
 def find_function(module: str, qualname: str) -> object:
@@ -90,6 +91,38 @@ def find_variable(module: str, path: str, name: str | None = None, *default: obj
     return found
 
 
+def find_module(name: str, submodules: tuple[str, ...] = ()) -> object:
+    """Import a module and the submodules that are needed of it, and return it."""
+    for needed in (name, *submodules):
+        __import__(needed)
+    return sys.modules[name]
+
+
+def import_lazily(name: str, statements: tuple[str, ...]) -> object:
+    """What `name` is bound to by the statements, not imported yet (PEP 810, Python 3.15)."""
+    scope = {"__builtins__": sys.modules["builtins"], "__name__": __name__}
+    exec("\n".join(statements), scope)
+    return scope[name]
+
+
+def keep_source(code, source: tuple[str, str, bool] | None) -> None:
+    """Have tracebacks show the lines of a file that cannot be read here: of a prompt, a cell.
+
+    Args:
+        code: The code that it is of.
+        source: What `_code.source_of` found.
+    """
+    if source is None:
+        return
+    import linecache
+
+    name, text, is_by_code = source
+    if is_by_code:
+        linecache._register_code(code, text, name)
+    else:
+        linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+
+
 def set_decimal(settings: tuple) -> bool:
     """Give the current context the decimal context that `_context.decimal_settings` described."""
     import decimal
@@ -124,13 +157,216 @@ def load(payload: bytes | memoryview, beside=()):
     return _Rebuild(beside, *marshal.loads(payload[1:])).root
 
 
+# Annotations: _annotations.py says what is in a record
+
+
+class Deferred:
+    """The values that annotations of one message mention, each loaded when it is asked for."""
+
+    def __init__(self) -> None:
+        self.pickles: tuple[bytes | str, ...] = ()
+        self._values: dict[int, object] = {}
+
+    def value(self, index: int) -> object:
+        """The value of that index.
+
+        Raises:
+            NameError: It could not be sent.
+            Exception: Whatever loading it raised.
+        """
+        if index not in self._values:
+            from aiointerpreters import _pickling
+
+            pickled = self.pickles[index]
+            if type(pickled) is str:
+                raise NameError(f"what is mentioned here could not be sent: {pickled}")
+            # Of two threads that load it at once, both get the first one's.
+            self._values.setdefault(index, _pickling.loads_deferred(pickled, self))
+        return self._values[index]
+
+
+class Evaluation:
+    """Evaluates what a record says, in the place of the compiler's own function for it."""
+
+    def __init__(self, deferred: Deferred, record: tuple, scope: dict) -> None:
+        self._deferred = deferred
+        self._code, self._names, self._cells, self._values = record
+        self._scope = scope
+
+    def __call__(self, format: int = 1) -> object:
+        """Evaluate in that `annotationlib.Format`."""
+        if self._code is None:
+            self._bring_names()
+            return self._deferred.value(self._values[0][1])
+        if format <= 2:
+            return self.function()(format)
+        import annotationlib
+
+        return annotationlib.call_annotate_function(self.function(), format)
+
+    def function(self) -> FunctionType:
+        """The compiler's function, with all that it mentions and that can be had."""
+        self._bring_names()
+        cells = self._cells and tuple(map(self._cell, self._cells))
+        return FunctionType(self._code, self._scope, self._code.co_name, None, cells)
+
+    def annotations(self) -> dict:
+        """Where there is no code: the annotations themselves."""
+        self._bring_names()
+        return dict(self._items(self._values))
+
+    def _bring_names(self) -> None:
+        main = sys.modules.get("__main__")
+        for name, value in self._items(self._names):
+            # Strings in a class are evaluated in its module. The worker's __main__ has no names of
+            # its own: there, the last one is right.
+            if name not in self._scope or self._scope is vars(main):
+                self._scope[name] = value
+
+    def _items(self, indexes: tuple):
+        for name, index in indexes:
+            try:
+                yield name, self._deferred.value(index)
+            except Exception:  # it is a name that is not there, or an annotation that is not
+                continue
+
+    def _cell(self, what: int | tuple | None):
+        try:
+            if what is None:
+                return _Cell()
+            content = self._deferred.value(what) if type(what) is int else dict(self._items(what))
+            return _Cell(content)
+        except Exception:
+            return _Cell()
+
+
+class LazyAnnotations(dict):
+    """A dictionary of annotations that fills itself when somebody looks."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self._evaluation: Evaluation | None = evaluation
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return dict, (dict(self.items()),)
+
+    __hash__ = None
+
+
+def _filling(name: str):
+    method = getattr(dict, name)
+
+    def filled(self, *args, **kwargs):
+        evaluation = self._evaluation
+        if evaluation is not None:
+            dict.update(self, evaluation.annotations())
+            self._evaluation = None
+        return method(self, *args, **kwargs)
+
+    return filled
+
+
+for _name in (
+    *("__contains__", "__delitem__", "__eq__", "__getitem__", "__ior__", "__iter__", "__len__"),
+    *("__ne__", "__or__", "__repr__", "__reversed__", "__ror__", "__setitem__", "clear", "copy"),
+    *("get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"),
+):
+    setattr(LazyAnnotations, _name, _filling(_name))
+
+
+def annotate(owner: object, record: tuple | None, deferred: Deferred, scope: dict) -> None:
+    """Give a function or a class its annotations.
+
+    Args:
+        owner: The function or class.
+        record: What `_annotations.Deferral` made of its annotations; None: it has none.
+        deferred: The values that the record refers to.
+        scope: The globals in which they are evaluated.
+    """
+    if record is None:
+        return
+    evaluation = Evaluation(deferred, record, scope)
+    if record[0] is None:
+        owner.__annotations__ = LazyAnnotations(evaluation)
+    else:
+        owner.__annotate__ = evaluation
+
+
+# Functions in a pickle
+
+
+def make_function(code, scope: dict, name: str, closure: tuple | None, source) -> FunctionType:
+    """A function that `fill_function` completes.
+
+    Args:
+        code: Its code.
+        scope: Its globals, which functions may share.
+        name: Its name.
+        closure: Its cells.
+        source: What `keep_source` takes.
+    """
+    keep_source(code, source)
+    scope.setdefault("__builtins__", sys.modules["builtins"])
+    return FunctionType(code, scope, name, None, closure)
+
+
+def fill_function(function: FunctionType, state: tuple) -> None:
+    """Complete a function.
+
+    Args:
+        function: The function.
+        state: Its attributes that can be set by name, as a dictionary; its `__dict__`, the names
+            that it reads in its globals, and the record of its annotations with their values.
+    """
+    settings, attributes, names, record, deferred = state
+    for name, value in settings.items():
+        setattr(function, name, value)
+    function.__dict__.update(attributes)
+    function.__globals__.update(names)
+    annotate(function, record, deferred, function.__globals__)
+
+
+def fill_cell(cell, contents: tuple) -> None:
+    """Put into the cell what a tuple of one has."""
+    (cell.cell_contents,) = contents
+
+
+def give_pickles(deferred: Deferred, pickles: tuple) -> None:
+    """Give it the values that a message had at its end."""
+    deferred.pickles = pickles
+
+
+def make_evaluation(deferred: Deferred, record: tuple, module: str) -> Evaluation:
+    """An evaluation in a scope of its own."""
+    scope = {"__name__": module, "__builtins__": sys.modules["builtins"]}
+    return Evaluation(deferred, record, scope)
+
+
+def first(value: object, _beside: object) -> object:
+    """Arrives as `value`, when all is loaded."""
+    return value
+
+
 class _Rebuild:
     """The functions of one light payload, made first and filled afterwards: they may be cyclic."""
 
     def __init__(
-        self, beside, root, records, namespaces, cells, caches, pickled, own_beside
+        self,
+        beside,
+        root,
+        records,
+        namespaces,
+        cells,
+        caches,
+        pickled,
+        own_beside,
+        deferred,
+        sources,
     ) -> None:
+        for record in records:
+            keep_source(record[0], record[11] and sources[record[11] - 1])
         self._beside = beside
+        self._deferred = Deferred()
+        self._deferred.pickles = deferred
         self._objects = ()
         if pickled is not None:
             from aiointerpreters import _pickling
@@ -165,7 +401,6 @@ class _Rebuild:
 
     def _fill(self, record, function) -> None:
         (_, _, _, qualname, module, doc, defaults, keyword_defaults, _, attributes) = record[:10]
-        annotations, annotate = record[10:]
         function.__qualname__ = qualname
         function.__module__ = self._resolve(module)
         function.__doc__ = self._resolve(doc)
@@ -174,10 +409,7 @@ class _Rebuild:
         if keyword_defaults is not None:
             function.__kwdefaults__ = self._resolve_items(keyword_defaults)
         function.__dict__.update(self._resolve_items(attributes))
-        if annotations is not None:
-            function.__annotations__ = annotations
-        if annotate is not None:
-            function.__annotate__ = FunctionType(annotate, function.__globals__)
+        annotate(function, record[10], self._deferred, function.__globals__)
 
     def _resolve_items(self, items: tuple) -> dict:
         return {name: self._resolve(reference) for name, reference in items}
@@ -198,6 +430,6 @@ class _Rebuild:
             return find_function(what, *rest)
         if kind == VARIABLE:
             return find_variable(what, *rest)
-        for name in (what, *rest[0]):
-            __import__(name)
-        return sys.modules[what]
+        if kind == LAZY:
+            return import_lazily(what, *rest)
+        return find_module(what, *rest)

@@ -10,6 +10,7 @@ __all__ = ("encode_error", "find_function", "format_error", "run_entry_point")
 _REFUSAL = "does not support loading in subinterpreters"
 _MOST_CHARACTERS = 100_000  # of a traceback; one of notes alone can be megabytes
 _OWN_FILES = __file__.rpartition("_worker")[0]
+_OWN_NAMES = ("byvalue.py", "identity.py", "pickling.py", "rebuild.py", "worker.py")
 
 
 # Errors
@@ -67,7 +68,7 @@ def _cut_own_frames(exc: BaseException) -> None:
 
 def _is_own(frame) -> bool:
     path, _, file = frame.f_code.co_filename.rpartition("_")
-    return path == _OWN_FILES and file in ("byvalue.py", "pickling.py", "rebuild.py", "worker.py")
+    return path == _OWN_FILES and file in _OWN_NAMES
 
 
 def _dump_replacement(

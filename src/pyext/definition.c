@@ -126,6 +126,12 @@ bound_now(PyObject *dependency)
         return value;
     case 1: /* a cell of a closure */
         return PyCell_Get(container);
+    case 3: /* how many entries a dictionary has; small numbers are one object each */
+        value = PyLong_FromSsize_t(PyDict_Size(container));
+        if (value == NULL) {
+            PyErr_Clear();
+        }
+        return value;
     default: /* an attribute of a function */
         if (PyObject_GetOptionalAttr(container, key, &value) < 0) {
             PyErr_Clear();

@@ -341,12 +341,11 @@ def test_class_changed_since_it_was_sent(worker):
 
 
 def test_class_that_is_gone():
-    from aiointerpreters import _cloud
+    from aiointerpreters import _identity
 
-    with pytest.raises(LookupError, match="class 'Gone' is gone from the interpreter"):
-        _cloud._known_class(_cloud._HERE, 10**9, "Gone")
-    with pytest.raises(LookupError, match="class 'Gone' is gone from the interpreter"):
-        _cloud._known_class(10**9, 1, "Gone")
+    for origin in (_identity._HERE, 10**9):
+        with pytest.raises(LookupError, match="'Gone' is gone from the interpreter"):
+            _identity.known(origin, 10**9, "Gone")
 
 
 def test_class_is_not_kept_alive(worker):
