@@ -358,6 +358,13 @@ class _Survey:
         self._dependencies[id(container), key] = kind, container, key, value
         return value
 
+    def _depend_on_module(self, name: str) -> None:
+        """Once the module is reloaded, what was found there by name has to be found again."""
+        module = sys.modules[name]
+        if type(module) is _ModuleType and name.partition(".")[0] not in sys.stdlib_module_names:
+            spec = module.__dict__.get("__spec__", MISSING)
+            self._depend(ENTRY, module.__dict__, "__spec__", spec)
+
     def _attributes(self, function) -> dict[str, object]:
         own = function.__dict__
         return {
@@ -452,6 +459,7 @@ class _Survey:
         if _may_have_name(value):
             found = importable(value)
             if found is not None:
+                self._depend_on_module(found[0])
                 return NAMED, *found
         if kind is FunctionType:
             return self._refer_function(value)

@@ -8,28 +8,68 @@ it hooks.
 
 import marshal
 import sys
+from _contextvars import Context, copy_context
 
 from aiointerpreters import _core as _imported_core
 
 # In a worker the one that is a finder, which a task may have made sys.modules forget.
 _core = next((one for one in sys.meta_path if hasattr(one, "hooked")), _imported_core)
 
+_MAIN_MODULES = ("__main__", "__mp_main__")  # which no interpreter imports
 _LEVELS, _DECIMAL, _RECORD = range(3)  # what a call home is about
 
 
 # In the caller's interpreter
 
 
-def describe(filters: tuple, with_levels: bool) -> tuple:
-    """What workers take over besides sys.path and sys.argv, in terms that need no pickle.
+def describe(filters: tuple, with_levels: bool, imported: set) -> tuple:
+    """What workers take over besides what C code knows, in terms that need no pickle.
 
     Args:
         filters: The items of `warnings.filters`.
         with_levels: Whether a worker has asked for the levels of loggers.
+        imported: Names of modules that were put into `sys.modules` since the last call.
     """
     described = [_describe_filter(item) for item in filters or ()]
     levels = _levels() if with_levels else None
-    return tuple(item for item in described if item is not None), levels
+    _note_reloads(imported)
+    settings = {name: getattr(sys, name, None) for name in _SETTINGS}
+    others = (settings, list(_reloads.items())) if _reloads or settings != _SETTINGS else None
+    return tuple(item for item in described if item is not None), levels, others
+
+
+# Attributes of `sys` that follow the caller's, and what they are in a new interpreter.
+_SETTINGS = {
+    "dont_write_bytecode": bool(sys.flags.dont_write_bytecode),
+    "pycache_prefix": None,
+    "tracebacklimit": None,  # when there is none
+}
+
+# The modules that were imported, by name: their specs. Each import and each reload makes one.
+_specs: dict[str, object] = {}
+# How often modules were reloaded, by name, in the order of their last reloads.
+_reloads: dict[str, int] = {}
+
+
+def _spec_of(module: object) -> object:
+    # Not getattr(): a lazy module would be imported by it.
+    try:
+        return object.__getattribute__(module, "__dict__").get("__spec__")
+    except Exception:  # anything may stand in sys.modules
+        return None
+
+
+if not hasattr(_core, "hooked"):  # in the caller's interpreter
+    for _name, _module in list(sys.modules.items()):
+        _specs[_name] = _spec_of(_module)
+
+
+def _note_reloads(imported: set) -> None:
+    for name in imported.difference(_MAIN_MODULES):
+        spec = _spec_of(sys.modules.get(name))
+        if spec is not None and _specs.setdefault(name, spec) is not spec:
+            _specs[name] = spec
+            _reloads[name] = _reloads.pop(name, 0) + 1
 
 
 def _describe_filter(item: object) -> tuple | None:
@@ -78,7 +118,7 @@ def receive(data: bytes) -> bytes | None:
 def _handle_record(content: tuple) -> None:
     import logging
 
-    attributes, pickled = content
+    attributes, pickled, variables = content
     if pickled:
         from aiointerpreters import _pickling
 
@@ -89,28 +129,83 @@ def _handle_record(content: tuple) -> None:
                 attributes[name] = text
     record = logging.makeLogRecord(attributes)
     try:
-        logging.getLogger(record.name).handle(record)
+        _context_with(variables).run(logging.getLogger(record.name).handle, record)
     except Exception:
         # As for a handler that fails in its emit(): said on stderr, unless logging is told not to.
         logging.Handler().handleError(record)
+
+
+def _context_with(variables: list) -> Context:
+    """A context in which the variables have the values that a task saw."""
+    context = Context()
+    if variables:
+        from aiointerpreters import _pickling
+        from aiointerpreters._rebuild import find_variable
+
+        for name, data in variables:
+            try:
+                context.run(find_variable(*name).set, _pickling.loads(data))
+            except Exception:  # a value that is not to be had here
+                pass
+    return context
 
 
 # In a worker's interpreter: taking over
 
 # What was taken over last.
 _taken: tuple = ((), None)
+_settings_taken = dict(_SETTINGS)
+_reloads_taken: dict[str, int] = {}
+_timeout_taken: float | None = None
 
 
-def apply(rest: tuple) -> None:
-    """Take over what `describe` made."""
+def apply(rest: tuple, timeout: float | None) -> None:
+    """Take over what `describe` made, and the default timeout of sockets."""
     global _taken
-    filters, levels = rest or ((), None)
+    filters, levels, others = rest
     before, _taken = _taken, (filters, levels)
     if filters != before[0]:
         _apply_filters()
     logging = sys.modules.get("logging")
     if levels is not None and logging is not None and _levels_applied:
         _apply_levels(logging, levels)
+    _apply_timeout(timeout)
+    settings, reloads = others or (_SETTINGS, ())
+    for name, value in settings.items():
+        if value != _settings_taken[name]:
+            setattr(sys, name, value)
+            _settings_taken[name] = value
+    for name, count in reloads:
+        if _reloads_taken.get(name) != count:
+            _reloads_taken[name] = count
+            _reload(name)
+
+
+def _apply_timeout(timeout: float | None) -> None:
+    global _timeout_taken
+    if timeout != _timeout_taken:
+        _timeout_taken = timeout
+        if "socket" in sys.modules:
+            _after_socket(sys.modules["socket"])
+        else:
+            _hook("socket", _after_socket)
+
+
+def _after_socket(socket) -> None:
+    socket.setdefaulttimeout(_timeout_taken)
+
+
+def _reload(name: str) -> None:
+    """Have a module that the caller has reloaded imported anew, if it was imported here."""
+    module = sys.modules.get(name)
+    if module is None:
+        return
+    try:
+        from importlib import reload
+
+        reload(module)
+    except Exception:
+        sys.modules.pop(name, None)  # whoever imports it is told
 
 
 def _apply_filters(*_: object) -> None:
@@ -300,7 +395,18 @@ def _send(logging, record) -> None:
             attributes[name], data = _dump(value)
             if data is not None and name not in _STANDARD:
                 pickled[name] = data, attributes[name]
-    _call_home(_RECORD, (attributes, pickled))
+    _call_home(_RECORD, (attributes, pickled, _named_variables()))
+
+
+def _named_variables() -> list:
+    """The context variables that tasks have brought along, with their values here, pickled."""
+    variables = []
+    for name, variable in getattr(_core, "context_variables", {}).items():
+        if variable is not None and variable in copy_context():
+            data = _dump(variable.get())[1]
+            if data is not None:
+                variables.append((name, data))
+    return variables
 
 
 def _is_plain(value: object) -> bool:

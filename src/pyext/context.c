@@ -152,8 +152,9 @@ find_variable(struct state *state, PyObject *name)
 {
     if (state->context_names == NULL) {
         state->context_names = PyDict_New();
-        if (state->context_names == NULL) {
-            return NULL;
+        if (state->context_names == NULL ||
+            PyModule_AddObjectRef(state->module, "context_variables", state->context_names) < 0) {
+            return NULL; /* the attribute is for aiointerpreters._home */
         }
     }
     PyObject *key = PyTuple_GetSlice(name, 0, 2); /* without a default, which may be anything */

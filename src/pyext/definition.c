@@ -1,6 +1,7 @@
 #include "definition.h"
 
 #include "broadcast.h"
+#include "home.h"
 #include "transport.h"
 
 #include <string.h>
@@ -9,8 +10,10 @@ typedef struct {
     PyObject_HEAD
     struct func *func;      /* owned */
     PyObject *subject;      /* weak reference to the callable */
-    PyObject *dependencies; /* by value: what aiointerpreters._byvalue.dump() gave; else NULL */
+    PyObject *dependencies; /* by value: what aiointerpreters._byvalue.dump() gave; by name: one for
+                               the module's spec, or NULL */
     PyObject *missing;      /* by value: stands for an unbound name in `dependencies` */
+    unsigned imports;       /* by name: home_imports() when the dependency was looked at last */
 } DefinitionObject;
 
 /* The key in a function's __dict__; a copied __dict__ (functools.wraps) brings along a definition of
@@ -141,9 +144,10 @@ bound_now(PyObject *dependency)
 }
 
 static bool
-is_up_to_date(const DefinitionObject *self)
+is_up_to_date(DefinitionObject *self)
 {
-    if (self->dependencies == NULL) {
+    bool by_name = !self->func->by_value;
+    if (self->dependencies == NULL || (by_name && self->imports == home_imports())) {
         return true;
     }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->dependencies); i++) {
@@ -156,6 +160,7 @@ is_up_to_date(const DefinitionObject *self)
             return false;
         }
     }
+    self->imports = home_imports();
     return true;
 }
 
@@ -183,6 +188,7 @@ definition_new(struct state *state, struct func *func, PyObject *callable)
         return NULL;
     }
     self->func = func;
+    self->imports = home_imports();
     self->subject = PyWeakref_NewRef(callable, NULL);
     if (self->subject == NULL) {
         Py_CLEAR(self);
@@ -201,6 +207,25 @@ is_function(struct state *state, PyObject *callable)
     return PyFunction_Check(callable) || Py_IS_TYPE(callable, (PyTypeObject *)state->cache_type);
 }
 
+/* What the name stands for has to be found again once the module was reloaded, which gives it a new spec.
+ * -1 with an exception. */
+static int
+depend_on_spec(DefinitionObject *self, const char *module_name)
+{
+    PyObject *name = PyUnicode_FromString(module_name);
+    PyObject *module = name == NULL ? NULL : PyImport_GetModule(name);
+    PyObject *spec = NULL;
+    if (module != NULL && PyModule_Check(module) &&
+        PyDict_GetItemStringRef(PyModule_GetDict(module), "__spec__", &spec) > 0) {
+        self->dependencies =
+            Py_BuildValue("((iOsO))", 0, PyModule_GetDict(module), "__spec__", spec);
+    }
+    Py_XDECREF(spec);
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 static PyObject *
 define_by_name(struct state *state, PyObject *callable, PyObject *found)
 {
@@ -208,7 +233,11 @@ define_by_name(struct state *state, PyObject *callable, PyObject *found)
     if (!PyArg_ParseTuple(found, "ss", &module, &qualname)) {
         return NULL;
     }
-    return (PyObject *)definition_new(state, func_by_name(module, qualname), callable);
+    DefinitionObject *self = definition_new(state, func_by_name(module, qualname), callable);
+    if (self != NULL && depend_on_spec(self, module) < 0) {
+        Py_CLEAR(self);
+    }
+    return (PyObject *)self;
 }
 
 PyObject *

@@ -46,6 +46,36 @@ execute_visit(struct interp *interp)
     kept_sweep(interp->state);
 }
 
+/* Whether sys.setprofile() and sys.settrace() have set something in this thread. */
+struct tracing {
+    bool profiles, traces;
+};
+
+static struct tracing
+tracing_now(void)
+{
+    PyThreadState *tstate = PyThreadState_Get();
+    return (struct tracing){tstate->c_profilefunc != NULL, tstate->c_tracefunc != NULL};
+}
+
+/* Ends what was begun since, and would go on in the next task. Keeps the exception that is set. */
+static void
+tracing_end(struct tracing before)
+{
+    struct tracing now = tracing_now();
+    if (now.profiles == before.profiles && now.traces == before.traces) {
+        return;
+    }
+    PyObject *error = PyErr_GetRaisedException();
+    if (now.traces && !before.traces) {
+        PyEval_SetTrace(NULL, NULL);
+    }
+    if (now.profiles && !before.profiles) {
+        PyEval_SetProfile(NULL, NULL);
+    }
+    PyErr_SetRaisedException(error);
+}
+
 /* The value that the call returned, or NULL with what it raised. */
 static PyObject *
 call(struct interp *interp, struct func *func, const struct message *message, bool with_context,
@@ -68,10 +98,14 @@ call(struct interp *interp, struct func *func, const struct message *message, bo
     if (received.callable != NULL) {
         called->callable = Py_NewRef(received.callable);
     }
+    struct tracing before = tracing_now();
     PyObject *value = context_call(
         interp->state, with_context ? received.values[received.total - 1] : NULL, called->callable,
         received.values, received.count | PY_VECTORCALL_ARGUMENTS_OFFSET, received.keywords,
         is_initializer);
+    if (!is_initializer) { /* whose is meant for all tasks */
+        tracing_end(before);
+    }
     transport_free_call(&received);
     return value;
 }

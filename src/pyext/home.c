@@ -10,7 +10,7 @@
 static struct {
     os_mutex lock;
     atomic_uint version; /* of `bytes`; written (release) under the lock, read (acquire) anywhere */
-    unsigned char *bytes; /* a marshalled tuple: path, argv, the rest; under the lock */
+    unsigned char *bytes; /* a marshalled tuple: see take_over(); under the lock */
     size_t size;          /* under the lock */
 } noted;
 
@@ -42,50 +42,115 @@ home_init(void)
 
 /* -- the caller's side -- */
 
-/* Names that are looked up with each submit. */
+/* What tells of a change by itself. Written and read under the GIL of the main interpreter, where alone
+ * executors live; static, since Python's dicts outlive our module there. */
+static struct {
+    PyObject *modules;  /* sys.modules; compared only */
+    PyObject *imported; /* set of str: what was put there since the last look; held */
+    unsigned imports;   /* counts them */
+    bool changed;       /* one of the dicts, since the last look */
+    int id;             /* of the watcher */
+} watched;
+
 static int
-intern_names(struct state *state)
+on_change(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value)
 {
-    static const char *const names[HOME_NAMES] = {
-        [HOME_PATH] = "path",
-        [HOME_ARGV] = "argv",
-        [HOME_WARNINGS] = "warnings",
-        [HOME_FILTERS] = "filters",
-        [HOME_MARK] = "aiointerpreters",
-    };
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++) {
-        if (state->home_names[i] == NULL) {
-            state->home_names[i] = PyUnicode_InternFromString(names[i]);
-        }
-        if (state->home_names[i] == NULL) {
-            return -1;
-        }
+    watched.changed = true;
+    if (dict == watched.modules && value != NULL && PyUnicode_CheckExact(key) &&
+        (event == PyDict_EVENT_ADDED || event == PyDict_EVENT_MODIFIED)) {
+        watched.imports++;
+        return PySet_Add(watched.imported, key);
     }
+    return 0;
+}
+
+unsigned
+home_imports(void)
+{
+    return watched.imports;
+}
+
+/* sys.__dict__, sys.modules and the dict of bytes below os.environ; that of warnings joins them later. */
+static int
+watch_dicts(struct state *state)
+{
+    PyObject *posix = PyImport_ImportModule("posix");
+    PyObject *environ = posix == NULL ? NULL : PyObject_GetAttrString(posix, "environ");
+    Py_XDECREF(posix);
+    watched.modules = PyImport_GetModuleDict();
+    watched.imported = environ == NULL ? NULL : PySet_New(NULL);
+    watched.id = watched.imported == NULL ? -1 : PyDict_AddWatcher(on_change);
+    watched.changed = true;
+    state->environ = environ;
+    return watched.id < 0 || PyDict_Watch(watched.id, state->sys_dict) < 0 ||
+                   PyDict_Watch(watched.id, watched.modules) < 0 ||
+                   PyDict_Watch(watched.id, environ) < 0
+               ? -1
+               : 0;
+}
+
+/* A setting of this interpreter that a function of C without arguments tells. A new reference. */
+static PyObject *
+ask(PyObject *function)
+{
+    return PyCFunction_GetFunction(function)(PyCFunction_GetSelf(function), NULL);
+}
+
+/* The function of that name, if it is one to ask() and its module is loaded. A new reference; NULL
+ * without an exception. */
+static PyObject *
+find_to_ask(const char *module_name, const char *name)
+{
+    PyObject *key = PyUnicode_FromString(module_name);
+    PyObject *module = key == NULL ? NULL : PyImport_GetModule(key);
+    PyObject *function = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+    if (function != NULL &&
+        (!PyCFunction_Check(function) || PyCFunction_GetFlags(function) != METH_NOARGS)) {
+        Py_CLEAR(function);
+    }
+    PyErr_Clear();
+    Py_XDECREF(key);
+    Py_XDECREF(module);
+    return function;
+}
+
+/* -1 with an exception. */
+static int
+begin(struct state *state)
+{
+    state->home_mark = PyUnicode_InternFromString("aiointerpreters");
     state->sys_dict = PyImport_ImportModule("sys");
     if (state->sys_dict != NULL) {
         Py_SETREF(state->sys_dict, Py_NewRef(PyModule_GetDict(state->sys_dict)));
     }
-    return state->sys_dict == NULL ? -1 : 0;
+    return state->home_mark == NULL || state->sys_dict == NULL ? -1 : watch_dicts(state);
 }
 
 /* A list that stands in a namespace; NULL without an exception when a program has removed or replaced
- * it. Borrowed. */
+ * it. A new reference. */
 static PyObject *
-list_in(PyObject *names, PyObject *name)
+list_in(PyObject *names, const char *name)
 {
-    PyObject *list = PyDict_GetItemWithError(names, name);
-    return list != NULL && PyList_Check(list) ? list : NULL;
+    PyObject *list = NULL;
+    if (PyDict_GetItemStringRef(names, name, &list) > 0 && !PyList_Check(list)) {
+        Py_CLEAR(list);
+    }
+    PyErr_Clear();
+    return list;
 }
 
-/* warnings.filters, or NULL before anybody has imported warnings. Borrowed. */
+/* warnings.filters, or NULL before anybody has imported warnings. A new reference. */
 static PyObject *
-current_filters(struct state *state)
+current_filters(void)
 {
-    PyObject *module =
-        PyDict_GetItemWithError(PyImport_GetModuleDict(), state->home_names[HOME_WARNINGS]);
-    return module != NULL && PyModule_Check(module)
-               ? list_in(PyModule_GetDict(module), state->home_names[HOME_FILTERS])
-               : NULL;
+    PyObject *module = NULL, *filters = NULL;
+    if (PyDict_GetItemStringRef(PyImport_GetModuleDict(), "warnings", &module) > 0 &&
+        PyModule_Check(module) && PyDict_Watch(watched.id, PyModule_GetDict(module)) == 0) {
+        filters = list_in(PyModule_GetDict(module), "filters");
+    }
+    PyErr_Clear();
+    Py_XDECREF(module);
+    return filters;
 }
 
 /* By identity of the items; a list that is not there says nothing. */
@@ -110,7 +175,50 @@ static bool
 are_levels_unchanged(struct state *state)
 {
     return state->level_cache == NULL ||
-           PyDict_GetItemWithError(state->level_cache, state->home_names[HOME_MARK]) != NULL;
+           PyDict_GetItemWithError(state->level_cache, state->home_mark) != NULL;
+}
+
+/* A setting that no dict tells of, as it is now. A new reference. */
+static PyObject *
+setting_now(struct state *state, enum home_setting which)
+{
+    PyObject *getter = which == HOME_RECURSION_LIMIT ? NULL : state->setting_getters[which];
+    return which == HOME_RECURSION_LIMIT ? PyLong_FromLong(Py_GetRecursionLimit())
+           : getter == NULL              ? Py_NewRef(Py_None)
+                                         : ask(getter);
+}
+
+static int
+is_same_setting(PyObject *now, PyObject *seen)
+{
+    if (now == NULL || seen == NULL) {
+        return now == NULL ? -1 : 0;
+    }
+    return now == seen || PyObject_RichCompareBool(now, seen, Py_EQ);
+}
+
+/* Asks for the settings anew, which takes some nanoseconds each. -1 with an exception. */
+static int
+look_at_settings(struct state *state, bool *unchanged)
+{
+    for (int i = 0; i < HOME_SETTINGS; i++) {
+        PyObject *seen = state->settings_seen[i];
+        if (i == HOME_RECURSION_LIMIT && seen != NULL &&
+            PyLong_AsLong(seen) == Py_GetRecursionLimit()) {
+            continue; /* without an object made of it */
+        }
+        PyObject *now = setting_now(state, i);
+        int same = is_same_setting(now, seen);
+        if (same != 1) {
+            Py_XSETREF(state->settings_seen[i], Py_XNewRef(now));
+            *unchanged = false;
+        }
+        Py_XDECREF(now);
+        if (same < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 static void
@@ -159,18 +267,26 @@ encode_and_publish(PyObject *value)
     return copy == NULL ? -1 : 0;
 }
 
-/* What the Python room makes of the filters and the levels. */
+/* What the Python room makes of the filters and the levels, and what it finds itself. */
 static PyObject *
 describe_rest(struct state *state, PyObject *filters)
 {
     PyObject *levels = state->level_cache != NULL ? Py_True : Py_False;
-    PyObject *args[] = {filters != NULL ? filters : Py_None, levels};
-    if (state->level_cache != NULL && /* first: a level may change meanwhile */
-        PyDict_SetItem(state->level_cache, state->home_names[HOME_MARK], Py_None) < 0) {
+    PyObject *imported = watched.imported;
+    watched.imported = PySet_New(NULL);
+    if (watched.imported == NULL) {
+        watched.imported = imported;
         return NULL;
     }
-    return filters == NULL && levels == Py_False ? Py_NewRef(Py_None)
-                                                 : state_call("_home", "describe", args, 2);
+    PyObject *args[] = {filters != NULL ? filters : Py_None, levels, imported};
+    if (state->level_cache != NULL && /* first: a level may change meanwhile */
+        PyDict_SetItem(state->level_cache, state->home_mark, Py_None) < 0) {
+        Py_DECREF(imported);
+        return NULL;
+    }
+    PyObject *rest = state_call("_home", "describe", args, 3);
+    Py_DECREF(imported);
+    return rest;
 }
 
 static PyObject *
@@ -181,48 +297,82 @@ tuple_of(PyObject *list, PyObject *before)
                             : PyTuple_New(0);
 }
 
+/* -1 with an exception. */
 static int
-note(struct state *state, PyObject *path, PyObject *argv, PyObject *filters)
+note(struct state *state)
 {
-    PyObject *paths = tuple_of(path, state->path_seen);
-    PyObject *argvs = tuple_of(argv, state->argv_seen);
-    PyObject *seen = tuple_of(filters, state->filters_seen);
-    PyObject *path_strings = paths == NULL ? NULL : strings_of(paths);
-    PyObject *argv_strings = argvs == NULL ? NULL : strings_of(argvs);
-    PyObject *rest = seen == NULL ? NULL : describe_rest(state, filters != NULL ? seen : NULL);
-    PyObject *value = path_strings == NULL || argv_strings == NULL || rest == NULL
-                          ? NULL
-                          : PyTuple_Pack(3, path_strings, argv_strings, rest);
-    int result = value == NULL ? -1 : encode_and_publish(value);
-    if (result == 0) {
-        Py_XSETREF(state->path_seen, Py_NewRef(paths));
-        Py_XSETREF(state->argv_seen, Py_NewRef(argvs));
-        Py_XSETREF(state->filters_seen, Py_NewRef(seen));
+    PyObject *seen[HOME_LISTS] = {NULL};
+    bool complete = true;
+    for (int i = 0; i < HOME_LISTS; i++) {
+        seen[i] = tuple_of(state->lists[i], state->seen[i]);
+        complete = complete && seen[i] != NULL;
     }
-    Py_XDECREF(paths);
-    Py_XDECREF(argvs);
-    Py_XDECREF(seen);
-    Py_XDECREF(path_strings);
-    Py_XDECREF(argv_strings);
+    PyObject *path = !complete ? NULL : strings_of(seen[HOME_PATH]);
+    PyObject *argv = !complete ? NULL : strings_of(seen[HOME_ARGV]);
+    PyObject *rest =
+        !complete
+            ? NULL
+            : describe_rest(state, state->lists[HOME_FILTERS] == NULL ? NULL : seen[HOME_FILTERS]);
+    PyObject *settings = rest == NULL ? NULL : PyTuple_New(HOME_SETTINGS);
+    for (int i = 0; settings != NULL && i < HOME_SETTINGS; i++) {
+        PyTuple_SET_ITEM(settings, i, Py_NewRef(state->settings_seen[i]));
+    }
+    PyObject *value = path == NULL || argv == NULL || settings == NULL
+                          ? NULL
+                          : PyTuple_Pack(5, path, argv, state->environ, settings, rest);
+    int result = value == NULL ? -1 : encode_and_publish(value);
+    for (int i = 0; i < HOME_LISTS; i++) {
+        if (result == 0) {
+            Py_XSETREF(state->seen[i], Py_NewRef(seen[i]));
+        }
+        Py_XDECREF(seen[i]);
+    }
+    Py_XDECREF(path);
+    Py_XDECREF(argv);
     Py_XDECREF(rest);
+    Py_XDECREF(settings);
     Py_XDECREF(value);
     return result;
+}
+
+/* Something was imported, or set in a dict: lists may have been replaced, functions to ask have come. */
+static void
+find_again(struct state *state)
+{
+    Py_XSETREF(state->lists[HOME_PATH], list_in(state->sys_dict, "path"));
+    Py_XSETREF(state->lists[HOME_ARGV], list_in(state->sys_dict, "argv"));
+    Py_XSETREF(state->lists[HOME_FILTERS], current_filters());
+    static const char *const places[HOME_SETTINGS][2] = {
+        [HOME_INT_MAX_STR_DIGITS] = {"sys", "get_int_max_str_digits"},
+        [HOME_SOCKET_TIMEOUT] = {"_socket", "getdefaulttimeout"},
+    };
+    for (int i = 0; i < HOME_SETTINGS; i++) {
+        if (state->setting_getters[i] == NULL && places[i][0] != NULL) {
+            state->setting_getters[i] = find_to_ask(places[i][0], places[i][1]);
+        }
+    }
 }
 
 int
 home_note(struct state *state)
 {
-    if (state->sys_dict == NULL && intern_names(state) < 0) {
+    if (state->environ == NULL && begin(state) < 0) {
         return -1;
     }
-    PyObject *path = list_in(state->sys_dict, state->home_names[HOME_PATH]);
-    PyObject *argv = list_in(state->sys_dict, state->home_names[HOME_ARGV]);
-    PyObject *filters = current_filters(state);
-    if (is_unchanged(path, state->path_seen) && is_unchanged(argv, state->argv_seen) &&
-        is_unchanged(filters, state->filters_seen) && are_levels_unchanged(state)) {
-        return 0;
+    bool unchanged = !watched.changed;
+    if (watched.changed) {
+        watched.changed = false; /* first: it may change meanwhile */
+        find_again(state);
     }
-    return note(state, path, argv, filters);
+    unchanged = unchanged && is_unchanged(state->lists[HOME_PATH], state->seen[HOME_PATH]) &&
+                is_unchanged(state->lists[HOME_ARGV], state->seen[HOME_ARGV]) &&
+                is_unchanged(state->lists[HOME_FILTERS], state->seen[HOME_FILTERS]) &&
+                are_levels_unchanged(state);
+    if (look_at_settings(state, &unchanged) < 0 || (!unchanged && note(state) < 0)) {
+        watched.changed = true; /* to be tried again */
+        return -1;
+    }
+    return 0;
 }
 
 void
@@ -277,12 +427,13 @@ is_described(PyObject *filter, PyObject *described)
 static bool
 is_as_made(PyObject *rest)
 {
-    PyObject *described, *levels;
-    if (rest == Py_None || !PyArg_ParseTuple(rest, "O!O", &PyTuple_Type, &described, &levels)) {
+    PyObject *described, *levels, *others;
+    if (!PyArg_ParseTuple(rest, "O!OO", &PyTuple_Type, &described, &levels, &others)) {
         PyErr_Clear();
-        return rest == Py_None;
+        return false;
     }
-    PyObject *module = levels != Py_None ? NULL : PyImport_ImportModule("_warnings");
+    PyObject *module =
+        levels != Py_None || others != Py_None ? NULL : PyImport_ImportModule("_warnings");
     PyObject *filters = module == NULL ? NULL : PyObject_GetAttrString(module, "filters");
     bool same = filters != NULL && PyList_Check(filters) &&
                 PyList_GET_SIZE(filters) == PyTuple_GET_SIZE(described);
@@ -305,19 +456,87 @@ set_list(const char *name, PyObject *strings)
                : PySys_SetObject(name, strings);
 }
 
+/* The dict below os.environ, past its methods: the process has been told by the caller. What a task has set
+ * stays until the caller changes it; but at first it is the caller's, whatever other tasks have set. */
+static int
+take_environ(struct state *state, PyObject *theirs)
+{
+    PyObject *before = state->environ_taken;
+    PyObject *posix = PyImport_ImportModule("posix");
+    PyObject *ours = posix == NULL ? NULL : PyObject_GetAttrString(posix, "environ");
+    Py_XDECREF(posix);
+    if (ours == NULL || !PyDict_Check(ours)) {
+        PyErr_Clear();
+        Py_XDECREF(ours);
+        return 0; /* a task has removed it */
+    }
+    int result = 0;
+    if (before == NULL) {
+        PyDict_Clear(ours);
+        result = PyDict_Update(ours, theirs);
+    }
+    Py_ssize_t at = 0;
+    PyObject *name, *value;
+    while (before != NULL && result == 0 && PyDict_Next(theirs, &at, &name, &value)) {
+        PyObject *known = PyDict_GetItemWithError(before, name);
+        int same = known == NULL ? 0 : PyObject_RichCompareBool(known, value, Py_EQ);
+        result = same < 0 || (!same && PyDict_SetItem(ours, name, value) < 0) ? -1 : 0;
+    }
+    at = 0;
+    while (before != NULL && result == 0 && PyDict_Next(before, &at, &name, &value)) {
+        if (PyDict_Contains(theirs, name) == 0 && PyDict_Pop(ours, name, NULL) < 0) {
+            result = -1;
+        }
+    }
+    Py_DECREF(ours);
+    if (result == 0) {
+        Py_XSETREF(state->environ_taken, Py_NewRef(theirs));
+    }
+    return result;
+}
+
+/* What a task has set stays until the caller changes it. */
+static int
+take_settings(struct state *state, PyObject *settings)
+{
+    static const char *const setters[] = {"setrecursionlimit", "set_int_max_str_digits"};
+    for (int i = 0; i < (int)Py_ARRAY_LENGTH(setters); i++) {
+        PyObject *value = PyTuple_GetItem(settings, i);
+        PyObject *taken = state->settings_seen[i];
+        int same = value == NULL   ? -1
+                   : taken == NULL ? 0
+                                   : PyObject_RichCompareBool(taken, value, Py_EQ);
+        PyObject *setter = same != 0 ? NULL : PySys_GetObject(setters[i]); /* borrowed */
+        PyObject *done = setter == NULL ? NULL : PyObject_CallOneArg(setter, value);
+        if (same < 0 || (setter != NULL && done == NULL)) {
+            return -1;
+        }
+        Py_XDECREF(done);
+        Py_XSETREF(state->settings_seen[i], Py_NewRef(value));
+    }
+    return 0;
+}
+
 static int
 take_over(struct state *state, PyObject *value)
 {
-    PyObject *path, *argv, *rest;
-    if (!PyArg_ParseTuple(value, "O!O!O", &PyList_Type, &path, &PyList_Type, &argv, &rest) ||
-        set_list("path", path) < 0 || set_list("argv", argv) < 0) {
+    PyObject *path, *argv, *environ, *settings, *rest;
+    if (!PyArg_ParseTuple(value, "O!O!O!O!O!", &PyList_Type, &path, &PyList_Type, &argv,
+                          &PyDict_Type, &environ, &PyTuple_Type, &settings, &PyTuple_Type, &rest) ||
+        set_list("path", path) < 0 || set_list("argv", argv) < 0 ||
+        take_environ(state, environ) < 0 || take_settings(state, settings) < 0) {
         return -1;
     }
-    if (!state->differs_from_made && is_as_made(rest)) {
+    PyObject *timeout = PyTuple_GetItem(settings, HOME_SOCKET_TIMEOUT);
+    if (timeout == NULL) {
+        return -1;
+    }
+    if (!state->differs_from_made && timeout == Py_None && is_as_made(rest)) {
         return 0;
     }
     state->differs_from_made = true;
-    PyObject *done = state_call("_home", "apply", &rest, 1);
+    PyObject *args[] = {rest, timeout};
+    PyObject *done = state_call("_home", "apply", args, 2);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }

@@ -2,6 +2,7 @@
 
 #include "callables.h"
 #include "homecall.h"
+#include "input.h"
 #include "kept.h"
 #include "lending.h"
 #include "output.h"
@@ -92,7 +93,7 @@ set_up(struct interp *interp)
     interp->module = module; /* whatever tasks do to sys.modules */
     interp->state = state_of_module(module);
     output_install(interp->state);
-    return homecall_install(interp->state);
+    return input_install(interp->state) < 0 ? -1 : homecall_install(interp->state);
 }
 
 struct interp *

@@ -198,58 +198,63 @@ module_exec(PyObject *module)
 }
 
 /* Every object of the state, once. */
-#define EACH_OBJECT(DO)                                                 \
-    DO(state->tag_type);                                                \
-    DO(state->exporter_type);                                           \
-    DO(state->interrupted);                                             \
-    DO(state->broadcast_type);                                          \
-    DO(state->context_names);                                           \
-    DO(state->context_base);                                            \
-    DO(state->context_spare);                                           \
-    DO(state->host_type);                                               \
-    DO(state->host_call_type);                                          \
-    DO(state->definition_type);                                         \
-    DO(state->definitions);                                             \
-    DO(state->future_type);                                             \
-    DO(state->executor_type);                                           \
-    DO(state->work_queue_type);                                         \
-    DO(state->map_type);                                                \
-    DO(state->turn_type);                                               \
-    DO(state->call_type);                                               \
-    DO(state->loop_type);                                               \
-    DO(state->wake_type);                                               \
-    DO(state->loops);                                                   \
-    DO(state->lease_executor);                                          \
-    DO(state->loop_modules[0]);                                         \
-    DO(state->loop_modules[1]);                                         \
-    DO(state->in_trio_run);                                             \
-    DO(state->running_loop);                                            \
-    DO(state->aio_cancelled_error);                                     \
-    DO(state->aio_invalid_state_error);                                 \
-    DO(state->cancelled_error);                                         \
-    DO(state->invalid_state_error);                                     \
-    DO(state->broken_pool);                                             \
-    DO(state->condition_class);                                         \
-    DO(state->thread_class);                                            \
-    DO(state->logger);                                                  \
-    DO(state->partial_type);                                            \
-    DO(state->cache_type);                                              \
-    DO(state->placeholder);                                             \
-    DO(state->loop_callback);                                           \
-    DO(state->deliver);                                                 \
-    DO(state->sys_dict);                                                \
-    DO(state->path_seen);                                               \
-    DO(state->argv_seen);                                               \
-    DO(state->filters_seen);                                            \
-    DO(state->level_cache);                                             \
-    DO(state->hooked);                                                  \
-    DO(state->outputs[0]);                                              \
-    DO(state->outputs[1]);                                              \
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->home_names); i++) {   \
-        DO(state->home_names[i]);                                       \
-    }                                                                   \
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->future_names); i++) { \
-        DO(state->future_names[i]);                                     \
+#define EACH_OBJECT(DO)                                                  \
+    DO(state->tag_type);                                                 \
+    DO(state->exporter_type);                                            \
+    DO(state->interrupted);                                              \
+    DO(state->broadcast_type);                                           \
+    DO(state->context_names);                                            \
+    DO(state->context_base);                                             \
+    DO(state->context_spare);                                            \
+    DO(state->host_type);                                                \
+    DO(state->host_call_type);                                           \
+    DO(state->definition_type);                                          \
+    DO(state->definitions);                                              \
+    DO(state->future_type);                                              \
+    DO(state->executor_type);                                            \
+    DO(state->work_queue_type);                                          \
+    DO(state->map_type);                                                 \
+    DO(state->turn_type);                                                \
+    DO(state->call_type);                                                \
+    DO(state->loop_type);                                                \
+    DO(state->wake_type);                                                \
+    DO(state->loops);                                                    \
+    DO(state->lease_executor);                                           \
+    DO(state->loop_modules[0]);                                          \
+    DO(state->loop_modules[1]);                                          \
+    DO(state->in_trio_run);                                              \
+    DO(state->running_loop);                                             \
+    DO(state->aio_cancelled_error);                                      \
+    DO(state->aio_invalid_state_error);                                  \
+    DO(state->cancelled_error);                                          \
+    DO(state->invalid_state_error);                                      \
+    DO(state->broken_pool);                                              \
+    DO(state->condition_class);                                          \
+    DO(state->thread_class);                                             \
+    DO(state->logger);                                                   \
+    DO(state->partial_type);                                             \
+    DO(state->cache_type);                                               \
+    DO(state->placeholder);                                              \
+    DO(state->loop_callback);                                            \
+    DO(state->deliver);                                                  \
+    DO(state->sys_dict);                                                 \
+    DO(state->level_cache);                                              \
+    DO(state->environ);                                                  \
+    DO(state->environ_taken);                                            \
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->settings_seen); i++) { \
+        DO(state->settings_seen[i]);                                     \
+        DO(state->setting_getters[i]);                                   \
+    }                                                                    \
+    DO(state->hooked);                                                   \
+    DO(state->outputs[0]);                                               \
+    DO(state->outputs[1]);                                               \
+    DO(state->home_mark);                                                \
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->lists); i++) {         \
+        DO(state->lists[i]);                                             \
+        DO(state->seen[i]);                                              \
+    }                                                                    \
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->future_names); i++) {  \
+        DO(state->future_names[i]);                                      \
     }
 
 static int

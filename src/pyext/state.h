@@ -16,7 +16,13 @@ struct callables;
 struct crew;
 struct kept;
 
-enum home_name { HOME_PATH, HOME_ARGV, HOME_WARNINGS, HOME_FILTERS, HOME_MARK, HOME_NAMES };
+enum home_setting {
+    HOME_RECURSION_LIMIT,
+    HOME_INT_MAX_STR_DIGITS,
+    HOME_SOCKET_TIMEOUT,
+    HOME_SETTINGS
+};
+enum home_list { HOME_PATH, HOME_ARGV, HOME_FILTERS, HOME_LISTS };
 
 struct state {
     PyObject *module; /* borrowed: the module owns this struct */
@@ -38,10 +44,11 @@ struct state {
     PyObject *context_spare; /* an empty Context that nobody else has, or NULL */
 
     /* workers' interpreters; of home, homecall and output */
-    bool differs_from_made; /* home has changed it */
-    PyObject *hooked;       /* set of str: modules whose import is noticed */
-    PyObject *outputs[2];   /* sys.stdout, sys.stderr as they were made, or NULL */
-    bool wrote[2];          /* to them, since the last flush */
+    bool differs_from_made;  /* home has changed it */
+    PyObject *environ_taken; /* dict of bytes: the caller's environment; NULL at first */
+    PyObject *hooked;        /* set of str: modules whose import is noticed */
+    PyObject *outputs[2];    /* sys.stdout, sys.stderr as they were made, or NULL */
+    bool wrote[2];           /* to them, since the last flush */
 
     /* workers' interpreters; of hosting: made for the first host */
     PyObject *host_type;
@@ -83,13 +90,15 @@ struct state {
     PyObject *loop_callback;   /* code of asyncio's callback on futures; NULL before asyncio */
     PyObject *deliver;         /* what event loops are told to call (future_delivery) */
 
-    /* of home: what was last noted */
-    PyObject *sys_dict;  /* sys.__dict__ */
-    PyObject *path_seen; /* tuples: sys.path, sys.argv, warnings.filters */
-    PyObject *argv_seen;
-    PyObject *filters_seen;
+    /* of home: what was last noted, in a worker what was last taken over */
+    PyObject *settings_seen[HOME_SETTINGS];
+    PyObject *setting_getters[HOME_SETTINGS]; /* C functions; NULL while there is none */
+    PyObject *environ;                        /* the dict of bytes below os.environ */
+    PyObject *sys_dict;                       /* sys.__dict__ */
+    PyObject *lists[HOME_LISTS]; /* sys.path, sys.argv, warnings.filters; NULL: it is no list */
+    PyObject *seen[HOME_LISTS];  /* tuples of what was in them */
     PyObject *level_cache; /* dict that logging empties when a level changes; NULL: nobody cares */
-    PyObject *home_names[HOME_NAMES]; /* str that are looked up with each submit */
+    PyObject *home_mark;   /* a key in level_cache */
 };
 
 /* The state of the interpreter that the caller is attached to, or NULL with an exception. */

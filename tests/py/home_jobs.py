@@ -127,3 +127,65 @@ class Refuses:
 def forget_this_package():
     for name in [name for name in sys.modules if name.partition(".")[0] == "aiointerpreters"]:
         del sys.modules[name]
+
+
+def environment_of(*names):
+    import os
+
+    return [os.environ.get(name) for name in names]
+
+
+def set_environment(name, value):
+    import os
+
+    os.environ[name] = value
+
+
+def shell(command):
+    """What a program that the task starts sees."""
+    import subprocess
+
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True).stdout
+
+
+def settings():
+    return sys.getrecursionlimit(), sys.get_int_max_str_digits(), sys.dont_write_bytecode
+
+
+def set_recursion_limit(limit):
+    sys.setrecursionlimit(limit)
+
+
+def socket_timeout():
+    import socket
+
+    return socket.getdefaulttimeout(), socket.socket().gettimeout()
+
+
+def call_of(module, name):
+    import importlib
+
+    return getattr(importlib.import_module(module), name)()
+
+
+def leave_tracing(how):
+    def trace(*_):
+        return trace
+
+    getattr(sys, how)(trace)
+    if how == "setprofile":
+        raise LookupError(how)
+
+
+def tracing():
+    return sys.gettrace(), sys.getprofile()
+
+
+def read_input(how):
+    if how == "input":
+        return input()
+    if how == "iteration":
+        return list(sys.stdin)
+    if how == "buffer":
+        return sys.stdin.buffer.read()
+    return getattr(sys.stdin, how)()

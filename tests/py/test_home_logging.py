@@ -1,5 +1,6 @@
 """Records that tasks log reach the caller's handlers, at the caller's levels."""
 
+import contextvars
 import logging
 import logging.handlers
 import os
@@ -10,6 +11,7 @@ import threading
 import home_jobs
 import jobs
 import pytest
+import tagged_jobs
 from harness import TIMEOUT, assert_ok, run_script
 
 from aiointerpreters import interpreter
@@ -253,6 +255,7 @@ def test_a_task_that_configures_logging_has_it_for_itself(executor, keeper):
 
 SCRIPT = """
 import atexit
+import contextvars
 import logging
 import os
 import sys
@@ -351,3 +354,64 @@ def test_task_that_is_cancelled_while_its_record_is_handled(executor, keeper):
     assert future.cancel()
     leave.set()
     assert run(executor, jobs.add, 1, 2) == 3
+
+
+# --- context variables ---------------------------------------------------------------------------
+
+
+def log_in_context(text, value):
+    import logging
+
+    import tagged_jobs
+
+    logging.getLogger("home").warning(text)
+    tagged_jobs.request_id.set(value)
+    logging.getLogger("home").warning(text)
+
+
+def test_a_filter_reads_the_context_of_the_task(pool, keeper):
+    request_id, tenant = tagged_jobs.request_id, tagged_jobs.tenant
+    seen = []
+
+    def note(record):
+        seen.append((request_id.get(None), tenant.get()))
+        return True
+
+    keeper.addFilter(note)
+    executor = pool(1, context_vars=[request_id])
+    context = contextvars.Context()
+    for value in ("plain", jobs.Point(1, 2)):
+        context.run(request_id.set, value)
+        context.run(tenant.set, "not named")
+        executor.submit(
+            interpreter(log_in_context), "text", value=["changed"], context=context
+        ).result(TIMEOUT)
+    default = tenant.get()
+    values = ["plain", ["changed"], jobs.Point(1, 2), ["changed"]]
+    assert seen == [(value, default) for value in values]
+    seen.clear()
+    executor.submit(interpreter(home_jobs.log), "home", 40, "text").result(TIMEOUT)
+    pool(1).submit(interpreter(home_jobs.log), "home", 40, "text").result(TIMEOUT)
+    assert seen == [(None, default)] * 2
+    assert request_id.get(None) is None
+
+
+def log_with_a_lock_for_a_value():
+    import logging
+    import threading
+
+    import tagged_jobs
+
+    tagged_jobs.request_id.set(threading.Lock())
+    logging.getLogger("home").warning("text")
+
+
+def test_a_value_that_cannot_go_back_is_left_out(pool, keeper):
+    seen = []
+    keeper.addFilter(lambda record: seen.append(tagged_jobs.request_id.get("unset")) or True)
+    executor = pool(1, context_vars=[tagged_jobs.request_id])
+    context = contextvars.Context()
+    context.run(tagged_jobs.request_id.set, 1)
+    executor.submit(interpreter(log_with_a_lock_for_a_value), context=context).result(TIMEOUT)
+    assert seen == ["unset"]
+    assert keeper.messages == ["text"]
