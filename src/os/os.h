@@ -74,6 +74,9 @@ typedef struct {
     pthread_t native;
 } os_thread;
 
+/* Whether the caller is the thread that the process, or the child of a fork, has begun with. */
+bool os_is_first_thread(void);
+
 int os_thread_start(os_thread *thread, void (*main)(void *), void *argument);
 void os_thread_join(os_thread *thread);
 /* One that nobody joins: it ends by itself. */

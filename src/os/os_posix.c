@@ -18,14 +18,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
+
 #if defined(__linux__) && !defined(OS_FORCE_PORTABLE)
 #define USE_FUTEX 1
 #include <linux/futex.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
-#ifndef SYS_futex
-#define SYS_futex SYS_futex_time64
-#endif
 #else
 #define USE_FUTEX 0
 #endif
@@ -159,10 +159,21 @@ os_bell_close(const os_bell *bell)
 _Static_assert(sizeof(atomic_uint) == 4, "a futex is 32 bits");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "a futex is the word itself, without a lock beside it");
 
+/* Where a long has 32 bits and a time has 64 (musl, Debian 13 on i386 and armhf), SYS_futex still reads
+ * a time of 32 bits: the other call is the one for this timespec. It is as old as Linux 5.1. */
+#if !defined(SYS_futex)
+enum { FUTEX_CALL = SYS_futex_time64 };
+#elif defined(SYS_futex_time64)
+enum { FUTEX_CALL = sizeof(time_t) > sizeof(long) ? SYS_futex_time64 : SYS_futex };
+#else
+enum { FUTEX_CALL = SYS_futex };
+_Static_assert(sizeof(time_t) == sizeof(long), "SYS_futex takes the time of a long");
+#endif
+
 static long
 futex(atomic_uint *word, int operation, unsigned value, const struct timespec *deadline)
 {
-    return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, deadline, NULL,
+    return syscall(FUTEX_CALL, word, operation | FUTEX_PRIVATE_FLAG, value, deadline, NULL,
                    FUTEX_BITSET_MATCH_ANY);
 }
 
@@ -385,6 +396,18 @@ os_spin_hint(void)
 
 /* -- threads -- */
 
+bool
+os_is_first_thread(void)
+{
+#if defined(__linux__)
+    return syscall(SYS_gettid) == getpid();
+#elif defined(__APPLE__)
+    return pthread_main_np() != 0;
+#else
+    return true; /* it cannot be known */
+#endif
+}
+
 struct start {
     void (*main)(void *);
     void *argument;
@@ -399,6 +422,29 @@ run(void *argument)
     return NULL;
 }
 
+/* Bytes. Such a thread may run Python, for which musl's 128 KiB are too few. */
+enum { LEAST_STACK = 1 << 20 };
+
+/* pthread_create() with the platform's stack, or with LEAST_STACK if that is more. */
+static int
+create(pthread_t *thread, void *argument)
+{
+    pthread_attr_t attributes;
+    size_t size = 0;
+    int error = pthread_attr_init(&attributes);
+    if (error != 0) {
+        return error;
+    }
+    if (pthread_attr_getstacksize(&attributes, &size) != 0 || size < LEAST_STACK) {
+        error = pthread_attr_setstacksize(&attributes, LEAST_STACK);
+    }
+    if (error == 0) {
+        error = pthread_create(thread, &attributes, run, argument);
+    }
+    must(pthread_attr_destroy(&attributes));
+    return error;
+}
+
 int
 os_thread_start(os_thread *thread, void (*main)(void *), void *argument)
 {
@@ -407,7 +453,7 @@ os_thread_start(os_thread *thread, void (*main)(void *), void *argument)
         return ENOMEM;
     }
     *start = (struct start){.main = main, .argument = argument};
-    int error = pthread_create(&thread->native, NULL, run, start);
+    int error = create(&thread->native, start);
     if (error != 0) {
         free(start);
     }
