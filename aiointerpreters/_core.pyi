@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
-from types import FrameType, GenericAlias
+from types import GenericAlias
 from typing import Any, Concatenate, Protocol, Self, overload
 
 class _Marks[F](Protocol):
@@ -86,5 +86,5 @@ class broadcast[T]:
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
 
-def current_frames() -> dict[int, FrameType]: ...
+def relied_on() -> dict[str, bool]: ...
 def executor_types() -> tuple[type[Future[Any]], type[ThreadPoolExecutor]]: ...

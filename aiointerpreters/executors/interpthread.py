@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from aiointerpreters._core import current_frames, executor_types, interpreter
+from aiointerpreters._core import executor_types, interpreter
 from aiointerpreters._forks import guard
 from aiointerpreters._threads import check as check_threads
 
@@ -99,10 +99,6 @@ else:
     _, _Executor = executor_types()
 
 _SUBMIT = _Executor.submit
-
-# Profilers call it all the time. CPython's takes the frames of all interpreters for its own,
-# without having their GILs; on 3.13 that corrupts memory.
-sys._current_frames = current_frames
 
 
 class InterpreterThreadPoolExecutor(_Executor):

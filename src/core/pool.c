@@ -660,6 +660,12 @@ pool_await_workers(struct pool *pool, bool aside, int64_t deadline_ns)
 
 /* -- fork -- */
 
+int
+pool_unused_locked(const struct pool *pool)
+{
+    return pool->free_count == pool->max_slots && pool->aside == 0 ? (int)pool->made : -1;
+}
+
 void
 pool_before_fork(struct pool *pool)
 {

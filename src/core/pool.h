@@ -280,6 +280,9 @@ unsigned pool_workers(struct pool *pool);
 /* Workers with nothing to do: parked or looking, less the jobs that they will find. */
 unsigned pool_idle(struct pool *pool);
 
+/* Between pool_before_fork() and its counterpart: how many slots have an interpreter, if nobody holds any; else -1. */
+int pool_unused_locked(const struct pool *pool);
+
 /* Parks until no worker is left, the deadline passed or a signal came. Call it detached. `aside`: those
  * that were set aside must have left, too. */
 os_wait_result pool_await_workers(struct pool *pool, bool aside, int64_t deadline_ns);

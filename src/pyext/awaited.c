@@ -483,6 +483,7 @@ call_dealloc(PyObject *op)
         return;
     }
     PyObject_GC_UnTrack(op);
+    COMPAT_DEALLOC_BEGIN(op, call_dealloc)
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
@@ -491,6 +492,7 @@ call_dealloc(PyObject *op)
     Py_XDECREF(self->awaiter.loop);
     type->tp_free(op);
     Py_DECREF(type);
+    COMPAT_DEALLOC_END
 }
 
 static PyMethodDef call_methods[] = {

@@ -312,6 +312,7 @@ broadcast_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     struct state *state = PyType_GetModuleState(type);
     PyObject_GC_UnTrack(op);
+    COMPAT_DEALLOC_BEGIN(op, broadcast_dealloc)
     PyObject_ClearWeakRefs(op);
     if (state != NULL) {
         state->broadcasts--;
@@ -322,6 +323,7 @@ broadcast_dealloc(PyObject *op)
     broadcast_clear(op);
     type->tp_free(op);
     Py_DECREF(type);
+    COMPAT_DEALLOC_END
 }
 
 static PyObject *

@@ -14,6 +14,13 @@
 #error "aiointerpreters needs Python 3.13 or later"
 #endif
 
+/* Once in the process, attached to main: finds out what of the following may be relied on in this build, by trying it,
+ * and whether AIOINTERPRETERS_SAFE asks for none of it. */
+void compat_init(void);
+/* Whether the environment has AIOINTERPRETERS_SAFE set to anything but 0: nothing is done then that rests on how CPython
+ * happens to work, where the same can be had without, if slower. */
+bool compat_is_safe_mode(void);
+
 /* Creates an isolated interpreter with a GIL of its own and attaches the calling thread to it;
  * call it with no thread state attached. NULL: nothing was made, nothing is attached, and *why (a
  * static string, or one owned by the runtime) says why. Takes the main GIL for a moment
@@ -25,6 +32,16 @@ PyThreadState *compat_new_interpreter(const char **why);
  * False: it cannot be ended safely (3.13 aborts the process when a thread of a task is left in it)
  * and is abandoned instead. */
 bool compat_end_interpreter(PyThreadState *tstate);
+
+/* Around the body of a tp_dealloc of what may hold another of its kind, and that one the next: long chains must not be
+ * freed by recursion. 3.14 sees to it for every type. No return in between. */
+#if PY_VERSION_HEX < 0x030E0000
+#define COMPAT_DEALLOC_BEGIN(object, dealloc) Py_TRASHCAN_BEGIN(object, dealloc)
+#define COMPAT_DEALLOC_END Py_TRASHCAN_END
+#else
+#define COMPAT_DEALLOC_BEGIN(object, dealloc)
+#define COMPAT_DEALLOC_END
+#endif
 
 /* What must be imported in the main interpreter before the first interpreter is made: _datetime on
  * 3.13, whose first import elsewhere corrupts the heap (CPython gh-136421). 0, or -1 with an
@@ -39,6 +56,9 @@ int compat_add_call(PyInterpreterState *interpreter, int (*function)(void *), vo
 /* At exit, attached to main, after all interpreters have ended: the status that the process will exit
  * with says how the program ended, whatever workers have run meanwhile. */
 void compat_settle_exit_status(void);
+
+/* The exception that a thread of the attached interpreter handles: borrowed, or NULL. */
+PyObject *compat_handled_exception(PyThreadState *tstate);
 
 /* Whether the calling thread is the one in which Python runs signal handlers. Any thread, attached or not. */
 bool compat_is_main_thread(void);
@@ -72,7 +92,7 @@ void compat_forget_thread_state(PyThreadState *tstate);
 
 /* A new thread state takes the memory for its stack of frames from the allocator of arenas, which maps it, and gives it
  * back when it is deleted: 10 µs. From this call on some that were given back are kept for the next. Once in the process
- * does it, more do no harm; attached to main. */
+ * does it, more do no harm; attached to main. Nothing in safe mode. */
 void compat_keep_stacks(void);
 
 /* -- memory that changes interpreters --
@@ -85,7 +105,8 @@ void compat_keep_stacks(void);
 enum { COMPAT_MOVABLE = 4096 };
 
 /* Whether memory may move at all: not where the allocators were replaced or are watched (debug hooks,
- * tracemalloc, mimalloc). Any thread that is attached. */
+ * tracemalloc, mimalloc), or count otherwise than is known (compat_init()); nor in safe mode. Any thread that is
+ * attached. */
 bool compat_memory_moves(void);
 
 /* Whether an exact bytes or str is one block, which nothing else of its interpreter refers to but one

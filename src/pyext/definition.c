@@ -49,12 +49,14 @@ definition_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
+    COMPAT_DEALLOC_BEGIN(op, definition_dealloc)
     definition_clear(op);
     if (((DefinitionObject *)op)->func != NULL) {
         func_disown(((DefinitionObject *)op)->func);
     }
     type->tp_free(op);
     Py_DECREF(type);
+    COMPAT_DEALLOC_END
 }
 
 /* Whoever pickles or copies a function's __dict__ gets None in this place. */

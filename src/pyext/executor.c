@@ -24,17 +24,15 @@ typedef struct {
     PyObject *shutdown_lock; /* threading.Lock for those who ask for it, made when touched */
 } ExecutorData;
 
-/* As in future.c: where our part of an instance begins. */
-static atomic_ptrdiff_t data_offset;
-
 /* Executors without a thread_name_prefix are numbered, as in concurrent.futures. */
 static atomic_ullong executors_named;
+
+static void executor_dealloc(PyObject *self);
 
 static ExecutorData *
 data_of(PyObject *self)
 {
-    return (ExecutorData *)((char *)self +
-                            atomic_load_explicit(&data_offset, memory_order_relaxed));
+    return state_own_part(self, executor_dealloc);
 }
 
 struct crew *
@@ -155,11 +153,13 @@ executor_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    COMPAT_DEALLOC_BEGIN(self, executor_dealloc)
     PyObject_ClearWeakRefs(self);
     executor_clear(self);
     abandon_crew(data_of(self));
     type->tp_free(self);
     Py_DECREF(type);
+    COMPAT_DEALLOC_END
 }
 
 /* -- submit -- */
@@ -204,9 +204,9 @@ executor_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
 static PyObject *
 executor_begin_turn(PyObject *self, PyObject *bell)
 {
-    struct crew *crew = executor_crew(self);
-    int descriptor = crew == NULL ? -1 : PyLong_AsInt(bell);
-    return crew == NULL || PyErr_Occurred() ? NULL : limit_new_turn(crew->state, crew, descriptor);
+    int descriptor = PyLong_AsInt(bell); /* first: it may run anything, __init__() once more, too */
+    struct crew *crew = PyErr_Occurred() ? NULL : executor_crew(self);
+    return crew == NULL ? NULL : limit_new_turn(crew->state, crew, descriptor);
 }
 
 /* _submit_turn(turn, fn, *args, **kwargs): submit() when it is this one's turn. _run_turn(): the same of
@@ -250,14 +250,14 @@ executor_run_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 static PyObject *
 executor_fetch(PyObject *self, PyObject *args)
 {
-    struct crew *crew = executor_crew(self);
     PyObject *stream;
     unsigned long long taken;
     int closes;
-    if (crew == NULL || !PyArg_ParseTuple(args, "OKp", &stream, &taken, &closes)) {
+    if (!PyArg_ParseTuple(args, "OKp", &stream, &taken, &closes)) {
         return NULL;
     }
-    return run_fetch(crew->state, stream, taken, closes != 0);
+    struct crew *crew = executor_crew(self);
+    return crew == NULL ? NULL : run_fetch(crew->state, stream, taken, closes != 0);
 }
 
 /* How many wait for room, in whatever way, or to lease an interpreter. */
@@ -288,9 +288,9 @@ executor_frames(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
 static PyObject *
 executor_workers(PyObject *self, PyObject *seconds)
 {
-    struct crew *crew = executor_crew(self);
-    double patience = crew == NULL ? 0 : PyFloat_AsDouble(seconds);
-    if (crew == NULL || PyErr_Occurred()) {
+    double patience = PyFloat_AsDouble(seconds); /* first: it may run anything */
+    struct crew *crew = PyErr_Occurred() ? NULL : executor_crew(self);
+    if (crew == NULL) {
         return NULL;
     }
     crew_hold(crew); /* it is waited, detached */
@@ -303,16 +303,13 @@ executor_workers(PyObject *self, PyObject *seconds)
 static PyObject *
 executor_map(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct crew *crew = executor_crew(self);
-    if (crew == NULL) {
-        return NULL;
-    }
     if (nargs != 4 || !PyTuple_Check(args[1])) {
         PyErr_SetString(PyExc_TypeError, "_map(fn, iterables, timeout, ahead)");
         return NULL;
     }
     size_t ahead = (size_t)PyNumber_AsSsize_t(args[3], NULL); /* clipped when it is too large */
-    if (PyErr_Occurred()) {
+    struct crew *crew = PyErr_Occurred() ? NULL : executor_crew(self);
+    if (crew == NULL) {
         return NULL;
     }
     crew_hold(crew); /* the iterables may do anything */
@@ -326,8 +323,11 @@ executor_prestart(PyObject *self, PyObject *args)
 {
     unsigned interpreters, threads;
     PyObject *waiter;
+    if (!PyArg_ParseTuple(args, "IIO", &interpreters, &threads, &waiter)) {
+        return NULL;
+    }
     struct crew *crew = executor_crew(self);
-    if (crew == NULL || !PyArg_ParseTuple(args, "IIO", &interpreters, &threads, &waiter)) {
+    if (crew == NULL) {
         return NULL;
     }
     crew_hold(crew); /* encoding the initializer may run anything */
@@ -362,9 +362,11 @@ join_threads(struct crew *crew)
     PyObject *threads = crew_list_threads(crew);
     int result = threads == NULL ? -1 : 0;
     for (Py_ssize_t i = 0; result == 0 && i < PyList_GET_SIZE(threads); i++) {
-        PyObject *done = PyObject_CallMethod(PyList_GET_ITEM(threads, i), "join", NULL);
+        PyObject *thread = Py_NewRef(PyList_GET_ITEM(threads, i));
+        PyObject *done = PyObject_CallMethod(thread, "join", NULL);
         result = done == NULL ? -1 : 0;
         Py_XDECREF(done);
+        Py_DECREF(thread);
     }
     Py_XDECREF(threads);
     return result;
@@ -487,10 +489,10 @@ static PyObject *
 executor_get_idle_semaphore(PyObject *self, void *Py_UNUSED(closure))
 {
     struct crew *crew = executor_crew(self);
+    unsigned idle = crew == NULL ? 0 : pool_idle(&crew->pool); /* importing may run anything */
     PyObject *threading = crew == NULL ? NULL : PyImport_ImportModule("threading");
-    PyObject *semaphore = threading == NULL ? NULL
-                                            : PyObject_CallMethod(threading, "Semaphore", "I",
-                                                                  pool_idle(&crew->pool));
+    PyObject *semaphore =
+        threading == NULL ? NULL : PyObject_CallMethod(threading, "Semaphore", "I", idle);
     Py_XDECREF(threading);
     return semaphore;
 }
@@ -664,8 +666,6 @@ executor_register_types(struct state *state)
             (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &executor_spec, standard);
         if (state->broken_pool != NULL && state->thread_class != NULL &&
             state->executor_type != NULL) {
-            atomic_store_explicit(&data_offset, state_data_offset((PyTypeObject *)standard),
-                                  memory_order_relaxed);
             result = 0;
         }
     }

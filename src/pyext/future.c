@@ -5,7 +5,6 @@
 #include "outcome.h"
 #include "registry.h"
 
-#include <stdatomic.h>
 #include <stddef.h>
 
 static struct state *
@@ -14,14 +13,12 @@ state_of(PyObject *self)
     return state_of_type(Py_TYPE(self));
 }
 
-/* Where a Future's own part begins: after what its Python base class needs, which is the same in
- * every interpreter. Kept apart from the type, which may be cleared before its last instance. */
-static atomic_ptrdiff_t data_offset;
+static void future_dealloc(PyObject *self);
 
 FutureData *
 future_data(PyObject *self)
 {
-    return (FutureData *)((char *)self + atomic_load_explicit(&data_offset, memory_order_relaxed));
+    return state_own_part(self, future_dealloc);
 }
 
 /* -- the public methods -- */
@@ -297,10 +294,16 @@ refuse_delete(PyObject *value)
     return 0;
 }
 
-static void
+/* A call that was begun, or is over, does not begin again: a worker may be in the middle of it. */
+static int
 set_state_by_hand(FutureData *data, unsigned new_state)
 {
     struct task *task = data->task;
+    if (task->is_call && new_state < FSTATE_CANCELLED && new_state < fstate_get(&task->state)) {
+        PyErr_SetString(PyExc_ValueError,
+                        "the state of a future that an executor has made cannot be set back");
+        return -1;
+    }
     unsigned from = fstate_end(&task->state, new_state);
     if (from < FSTATE_CANCELLED && new_state >= FSTATE_CANCELLED) {
         data->by_hand = true;
@@ -308,6 +311,7 @@ set_state_by_hand(FutureData *data, unsigned new_state)
             task_clear_call(task);
         }
     }
+    return 0;
 }
 
 static int
@@ -323,8 +327,7 @@ future_set_state(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
             return -1;
         }
         if (same) {
-            set_state_by_hand(future_data(self), i);
-            return 0;
+            return set_state_by_hand(future_data(self), i);
         }
     }
     PyErr_Format(PyExc_ValueError, "%R is not a state of a future", value);
@@ -403,6 +406,19 @@ future_set_observed(PyObject *self, PyObject *value, void *closure)
     return 0;
 }
 
+/* Whoever tells those in it takes it for a list. */
+static int
+future_set_list(PyObject *self, PyObject *value, void *closure)
+{
+    if (value != NULL && !PyList_Check(value)) {
+        PyErr_Format(PyExc_TypeError,
+                     "the waiters and the done-callbacks of a future are a list each, not %T",
+                     value);
+        return -1;
+    }
+    return future_set_observed(self, value, closure);
+}
+
 #define FIELD(name) (void *)offsetof(FutureData, name)
 
 static PyGetSetDef future_getset[] = {
@@ -410,8 +426,8 @@ static PyGetSetDef future_getset[] = {
     {"_result", future_get_outcome, future_set_field, NULL, FIELD(result)},
     {"_exception", future_get_outcome, future_set_field, NULL, FIELD(exception)},
     {"_condition", future_get_condition, future_set_observed, NULL, FIELD(condition)},
-    {"_waiters", future_get_waiters, future_set_observed, NULL, FIELD(waiters)},
-    {"_done_callbacks", future_get_list, future_set_observed, NULL, FIELD(callbacks)},
+    {"_waiters", future_get_waiters, future_set_list, NULL, FIELD(waiters)},
+    {"_done_callbacks", future_get_list, future_set_list, NULL, FIELD(callbacks)},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -496,15 +512,17 @@ future_clear(PyObject *self)
 static void
 future_dealloc(PyObject *self)
 {
+    PyObject_GC_UnTrack(self);
+    COMPAT_DEALLOC_BEGIN(self, future_dealloc) /* it may be the result of another one */
     PyTypeObject *type = Py_TYPE(self);
     struct task *task = future_data(self)->task;
-    PyObject_GC_UnTrack(self);
     task->future = NULL; /* first: what follows may run Python, and nobody may revive us */
     PyObject_ClearWeakRefs(self);
     future_clear(self);
     task_drop(task);
     type->tp_free(self);
     Py_DECREF(type);
+    COMPAT_DEALLOC_END
 }
 
 #define WITH_TIMEOUT(function) (PyCFunction)(void (*)(void)) function, METH_FASTCALL | METH_KEYWORDS
@@ -591,11 +609,7 @@ future_register_types(struct state *state)
         state->condition_class = PyObject_GetAttrString(threading, "Condition");
         state->future_type =
             (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &future_spec, standard);
-        if (state->condition_class != NULL && state->future_type != NULL) {
-            atomic_store_explicit(&data_offset, state_data_offset((PyTypeObject *)standard),
-                                  memory_order_relaxed);
-            result = 0;
-        }
+        result = state->condition_class == NULL || state->future_type == NULL ? -1 : 0;
     }
     Py_XDECREF(base);
     Py_XDECREF(threading);

@@ -41,11 +41,11 @@ find_code(PyObject *outer)
     return found;
 }
 
-/* Once asyncio is there: it is asked for by whoever has such a callback, not by us. */
+/* Once asyncio is there: it is asked for by whoever has such a callback, not by us. NULL in safe mode. */
 static PyObject *
 loop_callback(struct state *state)
 {
-    if (state->loop_callback == NULL) {
+    if (state->loop_callback == NULL && !compat_is_safe_mode()) {
         PyObject *name = PyUnicode_InternFromString("asyncio.futures");
         PyObject *module = name == NULL ? NULL : PyImport_GetModule(name);
         PyObject *outer = module == NULL ? NULL : PyObject_GetAttrString(module, "_chain_future");
@@ -219,6 +219,11 @@ end_with(PyObject *destination, PyObject *error)
 static int
 deliver_one(PyObject *loop, PyObject *item)
 {
+    if (!PyTuple_Check(item) || PyTuple_GET_SIZE(item) != 3) {
+        PyErr_SetString(PyExc_TypeError,
+                        "deliver() takes a list of (set_state, destination, source)");
+        return -1;
+    }
     PyObject *done = PyObject_CallFunctionObjArgs(
         PyTuple_GET_ITEM(item, 0), PyTuple_GET_ITEM(item, 1), PyTuple_GET_ITEM(item, 2), NULL);
     if (done == NULL) {
@@ -261,13 +266,16 @@ deliver(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     PyObject *loop = args[0], *items = args[1];
-    Py_ssize_t count = 0, total = PyList_GET_SIZE(items);
+    Py_ssize_t count = 0;
     int result = 0;
-    while (count < total && count < FUTURES_AT_A_TIME && result == 0) {
-        result = deliver_one(loop, PyList_GET_ITEM(items, count));
+    /* The loop has had the list, and what is told runs Python: it may become shorter meanwhile. */
+    while (count < PyList_GET_SIZE(items) && count < FUTURES_AT_A_TIME && result == 0) {
+        PyObject *item = Py_NewRef(PyList_GET_ITEM(items, count));
+        result = deliver_one(loop, item);
+        Py_DECREF(item);
         count++;
     }
-    if (count < total) {
+    if (count < PyList_GET_SIZE(items)) {
         PyObject *error = PyErr_GetRaisedException();
         if (!deliver_later(module, loop, items, count)) {
             /* A moment's lack of memory, or a signal handler that has raised just here, must keep nobody. */

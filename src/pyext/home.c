@@ -435,10 +435,12 @@ is_as_made(PyObject *rest)
     PyObject *module =
         levels != Py_None || others != Py_None ? NULL : PyImport_ImportModule("_warnings");
     PyObject *filters = module == NULL ? NULL : PyObject_GetAttrString(module, "filters");
-    bool same = filters != NULL && PyList_Check(filters) &&
-                PyList_GET_SIZE(filters) == PyTuple_GET_SIZE(described);
+    if (filters != NULL) {
+        Py_SETREF(filters, PySequence_Tuple(filters)); /* what is compared may change the list */
+    }
+    bool same = filters != NULL && PyTuple_GET_SIZE(filters) == PyTuple_GET_SIZE(described);
     for (Py_ssize_t i = 0; same && i < PyTuple_GET_SIZE(described); i++) {
-        same = is_described(PyList_GET_ITEM(filters, i), PyTuple_GET_ITEM(described, i)) > 0;
+        same = is_described(PyTuple_GET_ITEM(filters, i), PyTuple_GET_ITEM(described, i)) > 0;
     }
     PyErr_Clear();
     Py_XDECREF(module);

@@ -344,6 +344,7 @@ call_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     HostCallObject *self = (HostCallObject *)op;
     PyObject_GC_UnTrack(op);
+    COMPAT_DEALLOC_BEGIN(op, call_dealloc)
     hosting_forget(self);
     call_clear(op);
     if (self->task != NULL) {
@@ -351,6 +352,7 @@ call_dealloc(PyObject *op)
     }
     type->tp_free(op);
     Py_DECREF(type);
+    COMPAT_DEALLOC_END
 }
 
 static PyMethodDef call_methods[] = {

@@ -464,7 +464,11 @@ start_host(struct state *state, struct hosts *hosts, struct crew *crew)
     int result = submit_start(state, inner, task);
     if (result < 0 && !host->ended) {
         PyObject *error = PyErr_GetRaisedException();
-        end_host(host, future);
+        if (task->crew == NULL) {
+            future_fail(state, task,
+                        error); /* it was not queued: nobody else ends what is observed */
+        }
+        end_host(host, future); /* unless its callback has */
         PyErr_SetRaisedException(error);
     }
     Py_DECREF(future);

@@ -23,15 +23,17 @@ static struct {
 static char *module_file;
 
 int
+interp_init(void)
+{
+    list_init(&alive.interps);
+    return os_mutex_init(&alive.lock);
+}
+
+int
 interp_note_module_file(PyObject *module)
 {
     if (module_file != NULL) {
         return 0;
-    }
-    list_init(&alive.interps);
-    if (os_mutex_init(&alive.lock) != 0) {
-        PyErr_NoMemory();
-        return -1;
     }
     PyObject *spec = PyObject_GetAttrString(module, "__spec__");
     PyObject *origin = spec == NULL ? NULL : PyObject_GetAttrString(spec, "origin");
@@ -209,6 +211,16 @@ void
 interp_before_fork(void)
 {
     os_mutex_lock(&alive.lock);
+}
+
+int
+interp_count_locked(void)
+{
+    int count = 0;
+    for (struct list *node = alive.interps.next; node != &alive.interps; node = node->next) {
+        count++;
+    }
+    return count;
 }
 
 void

@@ -47,6 +47,8 @@ void interp_forget_all(void);
 
 /* -- fork: the lock of the list of all interpreters, a leaf, is held across it; the child has none -- */
 void interp_before_fork(void);
+/* In between: how many there are. */
+int interp_count_locked(void);
 void interp_after_fork_in_parent(void);
 void interp_after_fork_in_child(void);
 
@@ -57,6 +59,9 @@ void interp_after_fork_in_child(void);
 void interp_pin(struct interp *interp);
 /* Any thread, attached to another interpreter or to none; the struct may be gone afterwards. */
 void interp_unpin(struct interp *interp);
+
+/* Prepares the process: once, before anything can fork. 0, or an error number. */
+int interp_init(void);
 
 /* Where the extension module's file is; from the main interpreter, once. -1 with an exception. */
 int interp_note_module_file(PyObject *module);

@@ -417,9 +417,11 @@ wake_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
+    COMPAT_DEALLOC_BEGIN(op, wake_dealloc)
     wake_clear(op);
     type->tp_free(op);
     Py_DECREF(type);
+    COMPAT_DEALLOC_END
 }
 
 static PyType_Slot loop_slots[] = {

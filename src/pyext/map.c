@@ -490,6 +490,7 @@ map_new(struct state *state, PyObject *executor, struct crew *crew, PyObject *fu
     if (self == NULL) {
         return NULL;
     }
+    self->running = true; /* until it is complete: the iterables may find it by gc.get_objects() */
     self->deadline = deadline;
     self->function = Py_NewRef(function);
     self->iterators = iterators_of(iterables);
@@ -514,6 +515,7 @@ map_new(struct state *state, PyObject *executor, struct crew *crew, PyObject *fu
         Py_CLEAR(self->function);
         Py_CLEAR(self->context);
     }
+    self->running = false;
     return (PyObject *)self;
 }
 
@@ -546,12 +548,14 @@ map_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
+    COMPAT_DEALLOC_BEGIN(op, map_dealloc)
     if (((MapObject *)op)->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
     end((MapObject *)op);
     type->tp_free(op);
     Py_DECREF(type);
+    COMPAT_DEALLOC_END
 }
 
 static PyMethodDef map_methods[] = {

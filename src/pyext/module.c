@@ -43,13 +43,6 @@ state_of_type(PyTypeObject *type)
     return module == NULL ? NULL : PyModule_GetState(module);
 }
 
-ptrdiff_t
-state_data_offset(PyTypeObject *base)
-{
-    Py_ssize_t align = (Py_ssize_t) _Alignof(max_align_t);
-    return (base->tp_basicsize + align - 1) / align * align;
-}
-
 PyObject *
 state_call(const char *room, const char *function, PyObject *const *args, size_t nargs)
 {
@@ -189,9 +182,9 @@ module_exec(PyObject *module)
     struct state *state = state_of_module(module);
     state->module = module;
     state->is_main = PyInterpreterState_Get() == PyInterpreterState_Main();
-    if (lending_open(state) < 0 || exporter_register_types(state) < 0 ||
-        tag_register_types(state) < 0 || target_register_types(state) < 0 ||
-        broadcast_register_types(state) < 0) {
+    if (stack_guard_sys(module) < 0 || lending_open(state) < 0 ||
+        exporter_register_types(state) < 0 || tag_register_types(state) < 0 ||
+        target_register_types(state) < 0 || broadcast_register_types(state) < 0) {
         return -1;
     }
     return 0;
@@ -202,6 +195,7 @@ module_exec(PyObject *module)
     DO(state->tag_type);                                                 \
     DO(state->exporter_type);                                            \
     DO(state->interrupted);                                              \
+    DO(state->count_blocks);                                             \
     DO(state->broadcast_type);                                           \
     DO(state->context_names);                                            \
     DO(state->context_base);                                             \
@@ -285,16 +279,17 @@ module_free(void *module)
 }
 
 static PyObject *
-current_frames(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+relied_on(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    return PySys_Audit("sys._current_frames", NULL) < 0 ? NULL : stack_current_frames();
+    return Py_BuildValue("{s:O,s:O}", "safe_mode", compat_is_safe_mode() ? Py_True : Py_False,
+                         "memory_moves", compat_memory_moves() ? Py_True : Py_False);
 }
 
-PyDoc_STRVAR(current_frames_doc,
-             "current_frames()\n"
+PyDoc_STRVAR(relied_on_doc,
+             "relied_on()\n"
              "--\n"
              "\n"
-             "As sys._current_frames(), of this interpreter's threads only (stack.h).");
+             "What of CPython's inner workings is relied on in this process (private): compat.h.");
 
 static PyObject *
 memory_owner(PyObject *module, PyObject *memoryview)
@@ -312,7 +307,6 @@ PyDoc_STRVAR(
     "The type of what a memoryview's memory was lent from, by another interpreter; or None.");
 
 static PyMethodDef module_methods[] = {
-    {"current_frames", current_frames, METH_NOARGS, current_frames_doc},
     {"executor_types", executor_types, METH_NOARGS, executor_types_doc},
     {"find_spec", _PyCFunction_CAST(homecall_find_spec), METH_FASTCALL | METH_KEYWORDS,
      homecall_find_spec_doc},
@@ -320,6 +314,7 @@ static PyMethodDef module_methods[] = {
     {"host", hosting_host, METH_O, hosting_host_doc},
     {"memory_owner", memory_owner, METH_O, memory_owner_doc},
     {"place", homecall_place, METH_NOARGS, homecall_place_doc},
+    {"relied_on", relied_on, METH_NOARGS, relied_on_doc},
     {"watch_levels", homecall_watch_levels, METH_O, homecall_watch_levels_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -356,6 +351,7 @@ init_process(void)
         PyErr_SetString(PyExc_RuntimeError, "the platform has no more locks");
         return -1;
     }
+    compat_init();
     handover_open();
     parcel_init();
     done = true;

@@ -12,16 +12,36 @@ static struct loan_home ownerless;
 static atomic_uint epoch;
 
 static void
-orphaned(struct loan *loan)
+free_orphan(struct parcel *parcel)
 {
-    struct parcel *parcel = (struct parcel *)loan;
-    message_free(&parcel->message); /* it may hold further parcels */
+    message_free(&parcel->message); /* it may hold further parcels: orphaned() */
     /* Nobody comes to keep it now; who does came from an owner, before the owner went. */
     if (atomic_load_explicit(&parcel->holders, memory_order_relaxed) > 1) {
         atomic_fetch_add_explicit(&epoch, 1, memory_order_release);
         registry_ask_visits();
     }
     parcel_drop(parcel);
+}
+
+/* A parcel may hold another one, and that the next. The stack has no room for a long chain of them, so the thread that
+ * is at one puts those that come up meanwhile on a list. */
+static void
+orphaned(struct loan *loan)
+{
+    static _Thread_local struct loan *orphans; /* by `next` */
+    static _Thread_local bool is_at_one;
+    loan->next = orphans; /* nobody else has it any more */
+    orphans = loan;
+    if (is_at_one) {
+        return;
+    }
+    is_at_one = true;
+    while (orphans != NULL) {
+        struct loan *first = orphans;
+        orphans = first->next;
+        free_orphan((struct parcel *)first);
+    }
+    is_at_one = false;
 }
 
 void

@@ -81,6 +81,38 @@ after_fork_in_child(void)
     atomic_fetch_add_explicit(&registry.generation, 1, memory_order_relaxed);
 }
 
+/* All locks held. One that is in no pool's slot is being made, or ended. */
+static bool
+are_all_unused(void)
+{
+    int unused = 0;
+    for (struct list *node = registry.crews.next; node != &registry.crews; node = node->next) {
+        int here = pool_unused_locked(&LIST_ENTRY(node, struct crew, node)->pool);
+        if (here < 0) {
+            return false;
+        }
+        unused += here;
+    }
+    return unused == interp_count_locked();
+}
+
+bool
+registry_pause(void)
+{
+    before_fork();
+    if (are_all_unused()) {
+        return true;
+    }
+    after_fork_in_parent();
+    return false;
+}
+
+void
+registry_resume(void)
+{
+    after_fork_in_parent();
+}
+
 unsigned
 registry_generation(void)
 {
@@ -93,7 +125,8 @@ registry_init(void)
     list_init(&registry.crews);
     atomic_init(&registry.exiting, false);
     atomic_init(&registry.generation, 0);
-    int error = os_mutex_init(&registry.lock);
+    int error = interp_init();
+    error = error != 0 ? error : os_mutex_init(&registry.lock);
     return error != 0 ? error : os_at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 

@@ -14,6 +14,11 @@
 /* Once in the process. 0 or an errno value. */
 int registry_init(void);
 
+/* Whether no interpreter of a worker is in use, nor will be until registry_resume(). No Python may run in between.
+ * Attached to main: whoever submits is, too. */
+bool registry_pause(void);
+void registry_resume(void);
+
 /* Attached to the main interpreter. A crew that is not in it may be removed. */
 void registry_add(struct crew *crew);
 void registry_remove(struct crew *crew);

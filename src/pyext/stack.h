@@ -1,12 +1,16 @@
 /* stack: the Python stacks of the threads of one interpreter, that which the caller is attached to.
  *
- * Not by sys._current_frames(): that takes the frames of all interpreters for the caller's own, without
- * their GILs (seen on 3.13 to 3.15; on 3.13 it crashes).
+ * Some functions of CPython's `sys` walk all interpreters without their GILs: _current_frames() and
+ * _current_exceptions(), which take what they find for the caller's own (on 3.13 they crash), and
+ * getallocatedblocks() (crashes on 3.13 to 3.15). In every interpreter that has our module, others take their place.
  */
 #ifndef AIOINTERP_STACK_H
 #define AIOINTERP_STACK_H
 
 #include "compat.h"
+
+/* Replaces them in the attached interpreter, whose module is `module`. -1 with an exception. */
+int stack_guard_sys(PyObject *module);
 
 /* A dict: the identifier of each thread that is in Python code, and its frame. NULL with an exception. */
 PyObject *stack_current_frames(void);

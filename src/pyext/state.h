@@ -33,6 +33,7 @@ struct state {
     PyTypeObject *exporter_type;
     struct loan_home *home;      /* where this interpreter's loans return to */
     PyObject *interrupted;       /* the exception type Interrupted */
+    PyObject *count_blocks;      /* sys.getallocatedblocks as it was (stack) */
     struct callables *callables; /* functions this interpreter has looked up; NULL until used */
     struct kept *kept;           /* values of parcels that it has decoded; NULL until used */
     PyTypeObject *broadcast_type;
@@ -105,9 +106,18 @@ struct state {
 struct state *state_of_module(PyObject *module);
 struct state *state_of_type(PyTypeObject *type);
 
-/* Where a type over `base` with a negative basicsize keeps its own part, in bytes from the start of
- * an instance (PyObject_GetTypeData, for when the type may be gone). */
-ptrdiff_t state_data_offset(PyTypeObject *base);
+/* The own part of an object whose class, or a base of it, is our type with a negative basicsize: the one with this
+ * tp_dealloc. Where it begins depends on what that type has for a base, in this interpreter. An object keeps its
+ * class, and a class its bases, so this holds while the object is being deallocated, too. */
+static inline void *
+state_own_part(PyObject *object, destructor dealloc)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    while (type->tp_dealloc != dealloc) {
+        type = type->tp_base;
+    }
+    return PyObject_GetTypeData(object, type);
+}
 
 /* Calls `function` of the module aiointerpreters.`room`, imported on first use: the project's Python
  * rooms for what is rare. Steals nothing. A new reference, or NULL with an exception. */

@@ -25,7 +25,7 @@ struct flat_call {
     PyObject *own_keywords;
     PyObject *source;  /* held: the Context to take the values of context variables from, or NULL */
     PyObject *context; /* held: those values, or NULL */
-    PyObject *holds[4]; /* what else must live until the call is encoded */
+    PyObject *holds[5]; /* what else must live until the call is encoded */
     size_t hold_count;
 };
 
@@ -44,11 +44,27 @@ flat_free(struct flat_call *call)
     }
 }
 
+/* Whether all keys are str, as the names of a call have to be. A partial takes any by __setstate__(). */
+static int
+check_names(PyObject *keywords)
+{
+    Py_ssize_t place = 0;
+    PyObject *name, *value;
+    while (PyDict_Next(keywords, &place, &name, &value)) {
+        if (!PyUnicode_Check(name)) {
+            PyErr_Format(PyExc_TypeError, "keywords must be strings, and %R in a partial is not",
+                         name);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* partial's keywords, overridden by those of the call around it: a new dict. */
 static PyObject *
 merge_keywords(PyObject *inner, const struct flat_call *outer)
 {
-    PyObject *merged = PyDict_Copy(inner);
+    PyObject *merged = check_names(inner) < 0 ? NULL : PyDict_Copy(inner);
     Py_ssize_t names = outer->keywords != NULL ? PyTuple_GET_SIZE(outer->keywords) : 0;
     for (Py_ssize_t i = 0; merged != NULL && i < names; i++) {
         if (PyDict_SetItem(merged, PyTuple_GET_ITEM(outer->keywords, i),
@@ -60,13 +76,13 @@ merge_keywords(PyObject *inner, const struct flat_call *outer)
 }
 
 /* Replaces the values of `call` by `args` from `skip` on, its own positional ones, and the values of
- * `keywords` (a dict). */
+ * `keywords` (a dict of the caller's own). */
 static int
 splice(struct flat_call *call, PyObject *args, Py_ssize_t skip, PyObject *keywords)
 {
     size_t inner = (size_t)(PyTuple_GET_SIZE(args) - skip);
     size_t count = inner + call->count;
-    PyObject *names = PySequence_Tuple(keywords);
+    PyObject *names = PyTuple_New(PyDict_GET_SIZE(keywords));
     PyObject **block = names == NULL ? NULL
                                      : PyMem_Calloc(count + (size_t)PyTuple_GET_SIZE(names) + 1,
                                                     sizeof(PyObject *));
@@ -75,6 +91,7 @@ splice(struct flat_call *call, PyObject *args, Py_ssize_t skip, PyObject *keywor
         PyErr_NoMemory();
         return -1;
     }
+    /* From here on no Python runs: the dict keeps its size, and the tuple is complete before anybody sees it. */
     size_t held = 0;
     for (; held < inner; held++) {
         block[held] = Py_NewRef(PyTuple_GET_ITEM(args, skip + (Py_ssize_t)held));
@@ -82,8 +99,11 @@ splice(struct flat_call *call, PyObject *args, Py_ssize_t skip, PyObject *keywor
     for (; held < count; held++) {
         block[held] = Py_NewRef(call->values[held - inner]);
     }
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
-        block[held++] = Py_NewRef(PyDict_GetItemWithError(keywords, PyTuple_GET_ITEM(names, i)));
+    Py_ssize_t place = 0;
+    PyObject *name, *value;
+    for (Py_ssize_t i = 0; PyDict_Next(keywords, &place, &name, &value); i++) {
+        PyTuple_SET_ITEM(names, i, Py_NewRef(name)); /* not looked up: its hash may be anything */
+        block[held++] = Py_NewRef(value);
     }
     struct flat_call old = *call;
     call->block = block;
@@ -104,8 +124,9 @@ unwrap_partial(struct flat_call *call, PyObject *partial, Py_ssize_t skip)
 {
     PyObject *args = PyObject_GetAttrString(partial, "args");
     PyObject *inner = PyObject_GetAttrString(partial, "keywords");
-    PyObject *merged =
-        args == NULL || inner == NULL || !PyDict_Check(inner) ? NULL : merge_keywords(inner, call);
+    bool sound = args != NULL && PyTuple_Check(args) && PyTuple_GET_SIZE(args) >= skip &&
+                 inner != NULL && PyDict_Check(inner);
+    PyObject *merged = sound ? merge_keywords(inner, call) : NULL;
     int result = merged == NULL ? -1 : splice(call, args, skip, merged);
     if (result < 0 && !PyErr_Occurred()) {
         PyErr_SetString(PyExc_TypeError, "a functools.partial without args and keywords");
@@ -470,7 +491,9 @@ submit_context(struct state *state, struct crew *crew, PyObject *function, PyObj
     PyObject *source;
     TagObject *tag = tag_called(state, function, &source);
     *context = NULL;
+    Py_XINCREF(tag); /* a partial may be given another one meanwhile */
     int result = tag == NULL ? 0 : collect_context(state, crew, tag, source, context);
+    Py_XDECREF(tag);
     Py_XDECREF(source);
     return result;
 }
@@ -491,6 +514,8 @@ make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *
         return make_plain(state, function, values, count, keywords, batch);
     }
     struct task *task = NULL;
+    call.holds[call.hold_count++] =
+        Py_NewRef(tag); /* a partial may be given another one meanwhile */
     if ((function == (PyObject *)tag || unwrap_partial(&call, function, 1) == 0) &&
         take_source(&call) == 0 && take_context(state, crew, tag, &call, batch) == 0) {
         call.target = (PyObject *)tag;

@@ -212,10 +212,12 @@ tag_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
+    COMPAT_DEALLOC_BEGIN(op, tag_dealloc)
     PyObject_ClearWeakRefs(op);
     tag_clear(op);
     type->tp_free(op);
     Py_DECREF(type);
+    COMPAT_DEALLOC_END
 }
 
 /* Binding a marked function gives a marked method, of the same options. */

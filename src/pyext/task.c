@@ -21,6 +21,7 @@ task_new(bool tagged, unsigned generation)
     task->job.slotted = tagged;
     task->job.wants = 0;
     task->job.is_visit = task->job.is_ending = task->job.is_filling = false;
+    task->job.queued = false;
     fstate_init(&task->state);
     atomic_init(&task->refs, 1);
     task->outcome = OUTCOME_NONE;

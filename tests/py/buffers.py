@@ -10,7 +10,10 @@ import sys
 
 # Whether memory can change interpreters here as it is: not beside the hooks that a debug build has.
 USUAL_ALLOCATOR = "debug" if hasattr(sys, "gettotalrefcount") else "pymalloc"
-MOVES = os.environ.get("PYTHONMALLOC", USUAL_ALLOCATOR) in ("malloc", "pymalloc")
+MOVES = os.environ.get("PYTHONMALLOC", USUAL_ALLOCATOR) in (
+    "malloc",
+    "pymalloc",
+) and os.environ.get("AIOINTERPRETERS_SAFE", "0") in ("", "0")
 
 
 class ZeroCopyByteArray(bytearray):
