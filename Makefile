@@ -39,7 +39,7 @@ sources := $(mesons) $(shell find src aiointerpreters -name '*.[ch]' -o -name '*
 c_files := $(wildcard src/*/*.[ch] tests/check/*.[ch] tests/core/*.[ch] tests/fuzz/*.[ch] benchmarks/*.c)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-py test-cpython core tsan asan fuzz leaks bench bench-compare bench-show lint format \
+.PHONY: help demo test test-py test-safe test-cpython core tsan asan fuzz leaks bench bench-compare bench-show lint format \
         check check-stress check-sanitized check-valgrind check-faults check-exits check-forks check-soak check-stops \
         dev install sdist sdist-check clean distclean
 .NOTPARALLEL:
@@ -105,6 +105,12 @@ test: core test-py test-cpython ## build everything and pass all tests on one Py
 test-py: $(VENV)/.installed ## the tests of the package
 	@mkdir -p $(REPORTS)
 	$(BIN)/pytest --junitxml=$(REPORTS)/py-$(NAME).xml $(ARGS)
+
+SAFE_TESTS := blocks everywhere exporters futures handover submit values
+test-safe: $(VENV)/.installed ## tests of what AIOINTERPRETERS_SAFE=1 turns off, with it
+	@mkdir -p $(REPORTS)
+	AIOINTERPRETERS_SAFE=1 $(BIN)/pytest --junitxml=$(REPORTS)/py-safe.xml \
+	    $(SAFE_TESTS:%=tests/py/test_%.py) $(ARGS)
 
 test-cpython: $(VENV)/.installed ## CPython's own tests, with our executor in the place of its
 	@mkdir -p $(REPORTS)
