@@ -11,7 +11,7 @@ from aiointerpreters.executors.interpthread import InterpreterThreadPoolExecutor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import AsyncIterable, Callable, Coroutine
     from typing import Any
 
     from aiointerpreters._streams import Stream
@@ -53,15 +53,15 @@ def default_executor() -> InterpreterThreadPoolExecutor:
 @overload
 def run[**P, R](
     fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
-) -> Coroutine[Any, Any, R]: ...
+) -> Coroutine[object, None, R]: ...
 @overload
 def run[**P, R](  # type: ignore[overload-overlap]
-    fn: Callable[P, AsyncGenerator[R, Any]], /, *args: P.args, **kwargs: P.kwargs
+    fn: Callable[P, AsyncIterable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> Stream[R]: ...
 @overload
 def run[**P, R](
     fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-) -> Coroutine[Any, Any, R]: ...
+) -> Coroutine[object, None, R]: ...
 def run(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call `fn(*args, **kwargs)` in a worker of an executor that all of the process shares.
 

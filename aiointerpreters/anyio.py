@@ -18,8 +18,9 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar, current_token
 
 from aiointerpreters._awaiting import default_executor
+from aiointerpreters._core import find_tag
 from aiointerpreters._limits import close_bell, open_bell
-from aiointerpreters.executors.interpthread import InterpreterThreadPoolExecutor, interpreter
+from aiointerpreters.executors.interpthread import InterpreterThreadPoolExecutor
 
 __all__ = ("current_default_interpreter_limiter", "run_sync")
 
@@ -46,7 +47,7 @@ async def run_sync[*Ts, R](
     call, and has no way back into the event loop.
 
     Args:
-        fn: A callable, tagged or not. (A partial of a tagged one is untagged: tag the partial.)
+        fn: A callable, tagged or not.
         *args: Its positional arguments.
         executor: Where a tagged function runs. Default: the one of `aiointerpreters.run`.
         limiter: Bounds how many calls are under way; this waits for a token of it, and gives it
@@ -66,14 +67,15 @@ async def run_sync[*Ts, R](
             `executor.shutdown(cancel_futures=True)`.
         anyio.NoEventLoopError: No event loop of asyncio or trio runs in this thread.
     """
-    if not isinstance(fn, interpreter):
+    tagged = find_tag(fn)
+    if tagged is None:
         return await anyio.to_thread.run_sync(
             fn, *args, limiter=limiter, abandon_on_cancel=abandon_on_cancel
         )
     if executor is None:
         executor = default_executor()
     async with limiter or current_default_interpreter_limiter(executor):
-        call: Callable[..., R] = fn
+        call: Callable[..., R] = tagged
         future = await _submit(executor, call, args)
         with anyio.CancelScope(shield=not abandon_on_cancel):
             try:

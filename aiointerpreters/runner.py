@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, Self, overload
 
@@ -63,15 +63,15 @@ class Runner:
     @overload
     def run[**P, R](
         self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, R]: ...
+    ) -> Coroutine[object, None, R]: ...
     @overload
     def run[**P, R](  # type: ignore[overload-overlap]
-        self, fn: Callable[P, AsyncGenerator[R, Any]], /, *args: P.args, **kwargs: P.kwargs
+        self, fn: Callable[P, AsyncIterable[R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> AsyncGenerator[R]: ...
     @overload
     def run[**P, R](
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, R]: ...
+    ) -> Coroutine[object, None, R]: ...
     def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `fn` in an interpreter. If the await is cancelled, so is the call.
 
@@ -88,10 +88,10 @@ class Runner:
         Raises:
             InterpreterError: The function raised, or what it returned or raised cannot be sent
                 back. `__cause__` is what it raised, or the `SendError`.
-            RunnerError: The call was not made: the runner is not started, or the function or an
-                argument cannot be sent (`__cause__` is the `SendError`).
+            RunnerError: The call was not made: the runner is not started, `fn` is a generator
+                function, or it or an argument cannot be sent (`__cause__` is the `SendError`).
         """
-        if callable(fn) and interpreter(fn)._gives == "generator":
+        if callable(fn) and _gives(fn) == "generator":
             return self._items(fn, args, kwargs)
         return self._call(fn, args, kwargs)
 
@@ -143,13 +143,13 @@ class Runner:
     @overload
     def wrap[**P, R](
         self, fn: Callable[P, Coroutine[Any, Any, R]]
-    ) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    ) -> Callable[P, Coroutine[object, None, R]]: ...
     @overload
     def wrap[**P, R](  # type: ignore[overload-overlap]
-        self, fn: Callable[P, AsyncGenerator[R, Any]]
+        self, fn: Callable[P, AsyncIterable[R]]
     ) -> Callable[P, AsyncGenerator[R]]: ...
     @overload
-    def wrap[**P, R](self, fn: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def wrap[**P, R](self, fn: Callable[P, R]) -> Callable[P, Coroutine[object, None, R]]: ...
     def wrap(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A function that calls `fn` in an interpreter, to be awaited or iterated. See `run`."""
         if interpreter(fn)._gives == "generator":
@@ -181,6 +181,13 @@ class Runner:
             **kwargs: Its keyword arguments.
         """
         return await self.run(run_entry_point, *module_info, args, kwargs)
+
+
+def _gives(fn: Callable[..., Any]) -> str:
+    try:
+        return interpreter(fn)._gives
+    except TypeError as error:  # a generator function
+        raise RunnerError(str(error)) from error
 
 
 def _told_apart(error: BaseException) -> InterpreterError | RunnerError:

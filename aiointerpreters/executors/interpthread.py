@@ -11,10 +11,15 @@ from aiointerpreters._threads import check as check_threads
 __all__ = ("InterpreterThreadPoolExecutor", "interpreter")
 
 TYPE_CHECKING = False
+if not TYPE_CHECKING:
+
+    def overload(function):  # without an import of typing
+        return function
+
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import (
-        AsyncGenerator,
         AsyncIterable,
         Callable,
         Coroutine,
@@ -53,21 +58,34 @@ if TYPE_CHECKING:
             tasks_per_interpreter: int = ...,
             **kwargs: Any,
         ) -> None: ...
+        @overload
+        def submit[**P, R](
+            self,
+            fn: interpreter[P, Coroutine[Any, Any, R]],
+            /,
+            *args: P.args,
+            **kwargs: P.kwargs,
+        ) -> Future[R]: ...
+        @overload
+        def submit[**P, R](
+            self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+        ) -> Future[R]: ...
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]: ...
         def shutdown(
             self, wait: bool = True, *, cancel_futures: bool = False, interrupt: bool = False
         ) -> None: ...
         @overload
         def run[**P, R](
             self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
-        ) -> Coroutine[Any, Any, R]: ...
-        @overload
+        ) -> Coroutine[object, None, R]: ...
+        @overload  # AsyncIterator and AsyncGenerator among them
         def run[**P, R](  # type: ignore[overload-overlap]
-            self, fn: Callable[P, AsyncGenerator[R, Any]], /, *args: P.args, **kwargs: P.kwargs
+            self, fn: Callable[P, AsyncIterable[R]], /, *args: P.args, **kwargs: P.kwargs
         ) -> Stream[R]: ...
-        @overload
+        @overload  # not Coroutine[Any, ...]: of that mypy makes an Any in asyncio.gather()
         def run[**P, R](
             self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-        ) -> Coroutine[Any, Any, R]: ...
+        ) -> Coroutine[object, None, R]: ...
         def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
         def _run_turn[**P, R](
             self, turn: Turn, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
@@ -269,9 +287,17 @@ class InterpreterThreadPoolExecutor(_Executor):
         else:
             self.shutdown(wait=True)
 
+    @overload
+    async def submit_async[**P, R](
+        self, fn: interpreter[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[R]: ...
+    @overload
     async def submit_async[**P, R](
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Future[R]:
+    ) -> Future[R]: ...
+    async def submit_async(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
         """Schedule `fn(*args, **kwargs)` as soon as there is room among the pending tasks.
 
         Waits without holding up the event loop, in one queue with those who wait in `submit`, in
@@ -297,6 +323,16 @@ class InterpreterThreadPoolExecutor(_Executor):
             return self.submit(fn, *args, **kwargs)
         return await self._in_turn(lambda turn: self._submit_turn(turn, fn, *args, **kwargs))
 
+    @overload
+    def amap[R](
+        self,
+        fn: Callable[[Any], Coroutine[Any, Any, R]],
+        items: Iterable[Any] | AsyncIterable[Any],
+        *,
+        limit: int | None = None,
+        ordered: bool = True,
+    ) -> AsyncMap[R]: ...
+    @overload
     def amap[R](
         self,
         fn: Callable[[Any], R],
@@ -304,7 +340,15 @@ class InterpreterThreadPoolExecutor(_Executor):
         *,
         limit: int | None = None,
         ordered: bool = True,
-    ) -> AsyncMap[R]:
+    ) -> AsyncMap[R]: ...
+    def amap(
+        self,
+        fn: Callable[[Any], Any],
+        items: Iterable[Any] | AsyncIterable[Any],
+        *,
+        limit: int | None = None,
+        ordered: bool = True,
+    ) -> AsyncMap[Any]:
         """Call `fn(item)` for each item, and give the results to an event loop as it asks for them.
 
             async for result in executor.amap(interpreter(cpu_bound), items):

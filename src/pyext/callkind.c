@@ -7,14 +7,47 @@
 /* Partials and methods in one another; one more is taken for what gives a value. */
 enum { DEEPEST = 16 };
 
+/* What inspect.markcoroutinefunction() sets. */
+static const char MARK[] = "_is_coroutine_marker";
+
 static bool
-is_marked(PyObject *object)
+has_attribute(PyObject *object, const char *name)
 {
-    PyObject *mark = NULL;
-    PyObject_GetOptionalAttrString(object, "_is_coroutine_marker", &mark);
+    PyObject *value = NULL;
+    PyObject_GetOptionalAttrString(object, name, &value);
     PyErr_Clear();
-    Py_XDECREF(mark);
-    return mark != NULL;
+    Py_XDECREF(value);
+    return value != NULL;
+}
+
+/* What the standard library answers. It raises for mocks that stand for a function's code, too: those give
+ * a value. */
+static call_kind
+kind_by_inspect(PyObject *callable)
+{
+    static const struct {
+        const char *question;
+        call_kind kind;
+    } questions[] = {
+        {"iscoroutinefunction", CALL_COROUTINE},
+        {"isasyncgenfunction", CALL_GENERATOR},
+        {"isgeneratorfunction", CALL_ITERATOR},
+    };
+    PyObject *inspect = PyImport_ImportModule("inspect");
+    call_kind kind = CALL_VALUE;
+    for (size_t i = 0; inspect != NULL && i < Py_ARRAY_LENGTH(questions); i++) {
+        PyObject *answer = PyObject_CallMethod(inspect, questions[i].question, "O", callable);
+        bool yes = answer == Py_True;
+        Py_XDECREF(answer);
+        if (yes) {
+            kind = questions[i].kind;
+            break;
+        }
+        PyErr_Clear();
+    }
+    PyErr_Clear();
+    Py_XDECREF(inspect);
+    return kind;
 }
 
 static call_kind
@@ -28,7 +61,20 @@ kind_of_function(PyObject *function)
         return CALL_GENERATOR;
     }
     bool has_attributes = ((PyFunctionObject *)function)->func_dict != NULL;
-    return has_attributes && is_marked(function) ? CALL_COROUTINE : CALL_VALUE;
+    if (has_attributes && has_attribute(function, MARK)) {
+        return kind_by_inspect(function);
+    }
+    return flags & CO_GENERATOR ? CALL_ITERATOR : CALL_VALUE;
+}
+
+/* An object with `__code__` may be a function of another make (Cython's, a mock of a coroutine function). An
+ * object that answers every attribute (a mock, a proxy) has both, which says nothing yet. */
+static call_kind
+kind_of_object(PyObject *callable)
+{
+    return has_attribute(callable, "__code__") || has_attribute(callable, MARK)
+               ? kind_by_inspect(callable)
+               : CALL_VALUE;
 }
 
 /* What is called in the place of `callable`: a new reference, or NULL. */
@@ -48,14 +94,22 @@ below(PyObject *callable, PyTypeObject *tag_type)
     else if (strcmp(Py_TYPE(callable)->tp_name, "functools.partial") == 0) {
         PyObject_GetOptionalAttrString(callable, "func", &found);
     }
-    else if (PyType_HasFeature(Py_TYPE(callable), Py_TPFLAGS_HEAPTYPE) && !PyType_Check(callable) &&
-             !is_marked(callable)) {
+    PyErr_Clear();
+    return found;
+}
+
+/* The method that a call of an instance of a class in Python runs: a new reference, or NULL. */
+static PyObject *
+call_method(PyObject *callable)
+{
+    PyObject *found = NULL;
+    if (PyType_HasFeature(Py_TYPE(callable), Py_TPFLAGS_HEAPTYPE)) {
         PyObject_GetOptionalAttrString((PyObject *)Py_TYPE(callable), "__call__", &found);
+        PyErr_Clear();
         if (found != NULL && !PyFunction_Check(found)) {
             Py_CLEAR(found);
         }
     }
-    PyErr_Clear();
     return found;
 }
 
@@ -69,13 +123,13 @@ callkind_of(PyObject *callable, PyTypeObject *tag_type)
             kind = kind_of_function(place);
             break;
         }
-        if (PyCFunction_Check(place)) {
+        if (PyCFunction_Check(place) || PyType_Check(place)) {
             break;
         }
         PyObject *next = below(place, tag_type);
-        if (next == NULL && PyType_HasFeature(Py_TYPE(place), Py_TPFLAGS_HEAPTYPE) &&
-            !PyType_Check(place) && is_marked(place)) {
-            kind = CALL_COROUTINE;
+        if (next == NULL) {
+            kind = kind_of_object(place);
+            next = kind == CALL_VALUE ? call_method(place) : NULL;
         }
         Py_SETREF(place, next);
     }

@@ -5,6 +5,7 @@
 #include "limit.h"
 #include "outcome.h"
 #include "submit.h"
+#include "tag.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -492,13 +493,17 @@ map_new(struct state *state, PyObject *executor, struct crew *crew, PyObject *fu
     }
     self->running = true; /* until it is complete: the iterables may find it by gc.get_objects() */
     self->deadline = deadline;
-    self->function = Py_NewRef(function);
-    self->iterators = iterators_of(iterables);
-    if (ahead > 0) {
+    self->function = tag_find(state, function); /* once, not with each call */
+    if (self->function == NULL && !PyErr_Occurred()) {
+        self->function = Py_NewRef(function);
+    }
+    self->iterators = self->function == NULL ? NULL : iterators_of(iterables);
+    if (ahead > 0 && self->iterators != NULL) {
         self->executor = PyWeakref_NewRef(executor, NULL);
     }
     self->ahead = limit_is_set(crew) ? ahead : 0;
-    if (self->iterators == NULL || submit_context(state, crew, function, &self->context) < 0 ||
+    if (self->iterators == NULL ||
+        submit_context(state, crew, self->function, &self->context) < 0 ||
         (ahead > 0 && self->executor == NULL) ||
         begin(self, crew, ahead, are_plain_iterators(self->iterators, iterables)) < 0) {
         PyObject *error = PyErr_GetRaisedException();

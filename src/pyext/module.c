@@ -174,6 +174,18 @@ executor_types(PyObject *module, PyObject *Py_UNUSED(ignored))
     return Py_BuildValue("(OO)", state->future_type, state->executor_type);
 }
 
+PyDoc_STRVAR(find_tag_doc, "find_tag(callable, /)\n"
+                           "--\n"
+                           "\n"
+                           "The tag by which an executor calls it, or None (private).");
+
+static PyObject *
+find_tag(PyObject *module, PyObject *callable)
+{
+    PyObject *tag = tag_find(state_of_module(module), callable);
+    return tag == NULL && !PyErr_Occurred() ? Py_NewRef(Py_None) : tag;
+}
+
 /* -- the module -- */
 
 static int
@@ -308,6 +320,7 @@ PyDoc_STRVAR(
 
 static PyMethodDef module_methods[] = {
     {"executor_types", executor_types, METH_NOARGS, executor_types_doc},
+    {"find_tag", find_tag, METH_O, find_tag_doc},
     {"find_spec", _PyCFunction_CAST(homecall_find_spec), METH_FASTCALL | METH_KEYWORDS,
      homecall_find_spec_doc},
     {"call_home", homecall_call_home, METH_O, homecall_call_home_doc},

@@ -452,19 +452,22 @@ source_in(PyObject *function)
     return source;
 }
 
-/* The tag that is called by `function`, and in which Context: NULL where the caller is. */
-static TagObject *
-tag_called(struct state *state, PyObject *function, PyObject **source)
+/* The tag that is called by `function`, and in which Context (NULL: where the caller is): *tag, *source, new
+ * references or NULL. -1 with an exception. */
+static int
+tag_called(struct state *state, PyObject *function, TagObject **tag, PyObject **source)
 {
     *source = NULL;
-    if (tag_check(state, function)) {
-        return (TagObject *)function;
-    }
-    TagObject *tag = tag_in_context_run(state, function);
-    if (tag != NULL) {
+    PyObject *called;
+    bool in_context = tag_is_context_run(state, function, &called);
+    *tag = (TagObject *)tag_find(state, in_context ? called : function);
+    if (*tag != NULL && in_context) {
         *source = source_in(function);
+        if (*source == NULL) {
+            Py_CLEAR(*tag);
+        }
     }
-    return tag;
+    return *tag == NULL && PyErr_Occurred() ? -1 : 0;
 }
 
 static int
@@ -489,10 +492,12 @@ int
 submit_context(struct state *state, struct crew *crew, PyObject *function, PyObject **context)
 {
     PyObject *source;
-    TagObject *tag = tag_called(state, function, &source);
+    TagObject *tag;
     *context = NULL;
-    Py_XINCREF(tag); /* a partial may be given another one meanwhile */
-    int result = tag == NULL ? 0 : collect_context(state, crew, tag, source, context);
+    int result = tag_called(state, function, &tag, &source);
+    if (tag != NULL) {
+        result = collect_context(state, crew, tag, source, context);
+    }
     Py_XDECREF(tag);
     Py_XDECREF(source);
     return result;
@@ -509,19 +514,21 @@ make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *
     }
     struct flat_call call = {
         .target = function, .values = values, .count = count, .keywords = keywords};
-    TagObject *tag = tag_called(state, function, &call.source);
+    TagObject *tag;
+    if (tag_called(state, function, &tag, &call.source) < 0) {
+        return NULL;
+    }
     if (tag == NULL) {
         return make_plain(state, function, values, count, keywords, batch);
     }
     struct task *task = NULL;
-    call.holds[call.hold_count++] =
-        Py_NewRef(tag); /* a partial may be given another one meanwhile */
-    if ((function == (PyObject *)tag || unwrap_partial(&call, function, 1) == 0) &&
+    if ((call.source == NULL || unwrap_partial(&call, function, 1) == 0) &&
         take_source(&call) == 0 && take_context(state, crew, tag, &call, batch) == 0) {
         call.target = (PyObject *)tag;
         task = make_tagged(state, crew, tag, &call, batch);
     }
     flat_free(&call);
+    Py_DECREF(tag);
     return task;
 }
 
@@ -529,7 +536,9 @@ bool
 submit_is_tagged(struct state *state, PyObject *function)
 {
     PyObject *source;
-    bool tagged = tag_called(state, function, &source) != NULL;
+    TagObject *tag;
+    bool tagged = tag_called(state, function, &tag, &source) == 0 && tag != NULL;
+    Py_XDECREF(tag);
     Py_XDECREF(source);
     PyErr_Clear();
     return tagged;

@@ -24,8 +24,10 @@ submit_check_open(struct state *state, struct crew *crew)
     else if (!state->is_main) {
         PyErr_SetString(
             PyExc_RuntimeError,
-            "an InterpreterThreadPoolExecutor takes tasks in the main interpreter only; "
-            "this is one of its workers' interpreters");
+            "an InterpreterThreadPoolExecutor takes tasks in the main interpreter only, and this "
+            "code "
+            "runs in another one, of a worker or of concurrent.interpreters: submit where that one "
+            "was called from, or use a ThreadPoolExecutor here");
     }
     else {
         return 0;

@@ -25,7 +25,7 @@ tag_call_everywhere(PyObject *self, PyObject *const *args, size_t nargsf, PyObje
 
 /* Steals `marked`, and what `options` holds. */
 static PyObject *
-tag_of(PyTypeObject *type, PyObject *marked, struct tag_options *options)
+tag_of(PyTypeObject *type, PyObject *marked, call_kind kind, struct tag_options *options)
 {
     TagObject *self = (TagObject *)type->tp_alloc(type, 0);
     if (self == NULL) {
@@ -34,7 +34,7 @@ tag_of(PyTypeObject *type, PyObject *marked, struct tag_options *options)
         return NULL;
     }
     self->marked = marked;
-    self->kind = callkind_of(marked, type);
+    self->kind = kind;
     self->vectorcall =
         options->everywhere && self->kind == CALL_VALUE ? tag_call_everywhere : tag_call;
     self->options = *options;
@@ -49,21 +49,14 @@ can_be_marked(PyObject *object)
 
 /* -- making one -- */
 
-/* What `callable` calls, where a tag may lie below it: the function of a partial or a method. NULL, also
- * without an exception, when it is nothing of the kind. */
-static PyObject *
-callable_below(PyObject *callable)
+/* A tag may lie below so many partials, methods and decorators. */
+enum { DEEPEST = 32 };
+
+static bool
+is_partial(struct state *state, PyObject *callable)
 {
-    PyObject *below = NULL;
-    if (PyFunction_Check(callable) || PyCFunction_Check(callable)) {
-        return NULL; /* the common case */
-    }
-    if (PyMethod_Check(callable)) {
-        return Py_NewRef(PyMethod_GET_FUNCTION(callable));
-    }
-    if (Py_IS_TYPE(callable, &PyClassMethod_Type) || Py_IS_TYPE(callable, &PyStaticMethod_Type)) {
-        PyObject_GetOptionalAttrString(callable, "__func__", &below);
-        return below;
+    if (state->partial_type != NULL) {
+        return (PyObject *)Py_TYPE(callable) == state->partial_type;
     }
     PyObject *name = PyUnicode_FromString("functools");
     PyObject *functools = name == NULL ? NULL : PyImport_GetModule(name);
@@ -71,25 +64,89 @@ callable_below(PyObject *callable)
     if (functools != NULL) { /* else nobody has made a partial */
         PyObject_GetOptionalAttrString(functools, "partial", &partial);
     }
-    if (partial != NULL && (PyObject *)Py_TYPE(callable) == partial) {
-        PyObject_GetOptionalAttrString(callable, "func", &below);
-    }
+    bool is_one = (PyObject *)Py_TYPE(callable) == partial;
     Py_XDECREF(name);
     Py_XDECREF(functools);
     Py_XDECREF(partial);
+    return is_one;
+}
+
+/* What `callable` calls, where a tag may lie below it: the function of a partial or a method, or what a
+ * decorator has kept as the `__wrapped__` of its function. NULL, also with an exception, when it is nothing
+ * of the kind. */
+static PyObject *
+callable_below(struct state *state, PyObject *callable)
+{
+    PyObject *below = NULL;
+    if (PyFunction_Check(callable)) {
+        PyObject *attributes = ((PyFunctionObject *)callable)->func_dict;
+        if (attributes != NULL) { /* rare: the common case pays for a look at one pointer */
+            PyDict_GetItemStringRef(attributes, "__wrapped__", &below);
+        }
+        return below;
+    }
+    if (PyCFunction_Check(callable)) {
+        return NULL;
+    }
+    if (PyMethod_Check(callable)) {
+        return Py_NewRef(PyMethod_GET_FUNCTION(callable));
+    }
+    if (Py_IS_TYPE(callable, &PyClassMethod_Type) || Py_IS_TYPE(callable, &PyStaticMethod_Type)) {
+        PyObject_GetOptionalAttrString(callable, "__func__", &below);
+    }
+    else if (is_partial(state, callable)) {
+        PyObject_GetOptionalAttrString(callable, "func", &below);
+    }
     return below;
 }
 
 /* The tag that `callable` is, or has below it: a new reference; NULL without an exception: none. */
 static TagObject *
-tag_below(PyTypeObject *type, PyObject *callable)
+tag_below(struct state *state, PyObject *callable)
 {
     PyObject *place = Py_NewRef(callable);
-    while (place != NULL && !Py_IS_TYPE(place, type)) {
-        Py_SETREF(place, callable_below(place));
+    for (int depth = 0; place != NULL && !tag_check(state, place); depth++) {
+        Py_SETREF(place, depth < DEEPEST ? callable_below(state, place) : NULL);
     }
-    PyErr_Clear();
+    if (place == NULL) {
+        PyErr_Clear();
+    }
     return (TagObject *)place;
+}
+
+/* A plain function around a tag passes on what the tag gives. */
+static bool
+passes_on(call_kind kind, call_kind below)
+{
+    return kind == below || kind == CALL_VALUE;
+}
+
+PyObject *
+tag_find(struct state *state, PyObject *callable)
+{
+    TagObject *below = tag_below(state, callable);
+    if (below == NULL || (PyObject *)below == callable) {
+        return (PyObject *)below;
+    }
+    PyObject *found = NULL;
+    if (passes_on(callkind_of(callable, state->tag_type), below->kind)) {
+        struct tag_options options;
+        tag_options_copy(&options, &below->options);
+        found = tag_of(state->tag_type, Py_NewRef(callable), below->kind, &options);
+    }
+    Py_DECREF(below);
+    return found;
+}
+
+static int
+refuse_generator(PyObject *marked)
+{
+    PyErr_Format(PyExc_TypeError,
+                 "interpreter() got %R, a generator function, whose generator could not leave the "
+                 "interpreter: make it an asynchronous generator function (`async def`) and "
+                 "iterate over executor.run(...), or have it return a list",
+                 marked);
+    return -1;
 }
 
 /* interpreter(marked, **keywords). Tagging again adds to what the tag below says. */
@@ -107,12 +164,15 @@ mark(PyTypeObject *type, PyObject *marked, PyObject *keywords)
         return Py_NewRef(marked);
     }
     struct state *state = state_of_type(type);
-    TagObject *below = tag_below(type, marked);
+    call_kind kind = callkind_of(marked, type);
+    if (state == NULL || (kind == CALL_ITERATOR && refuse_generator(marked) < 0)) {
+        return NULL;
+    }
+    TagObject *below = tag_below(state, marked);
     struct tag_options options;
     PyObject *tag = NULL;
-    if (state != NULL &&
-        tag_options_make(&options, state, below == NULL ? NULL : &below->options, keywords) == 0) {
-        tag = tag_of(type, Py_NewRef(is_tag ? below->marked : marked), &options);
+    if (tag_options_make(&options, state, below == NULL ? NULL : &below->options, keywords) == 0) {
+        tag = tag_of(type, Py_NewRef(is_tag ? below->marked : marked), kind, &options);
     }
     Py_XDECREF(below);
     return tag;
@@ -236,27 +296,70 @@ tag_descr_get(PyObject *op, PyObject *instance, PyObject *owner)
     }
     struct tag_options options;
     tag_options_copy(&options, &((TagObject *)op)->options);
-    return tag_of(Py_TYPE(op), bound, &options);
+    return tag_of(Py_TYPE(op), bound, callkind_of(bound, Py_TYPE(op)), &options);
 }
 
-/* What a class would answer for its instances, but the marked callable should. */
-static bool
-is_about_the_marked(PyObject *name)
+/* What `module.qualname` of the marked callable is bound to, or NULL without an exception; *qualname, if it is
+ * asked for: a new reference or NULL. */
+static PyObject *
+found_by_name(PyObject *marked, bool in_main, PyObject **qualname)
 {
-    static const char *const names[] = {"__module__", "__doc__"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (PyUnicode_EqualToUTF8(name, names[i])) {
-            return true;
+    PyObject *module_name = PyObject_GetAttrString(marked, "__module__");
+    PyObject *path = PyObject_GetAttrString(marked, "__qualname__");
+    PyObject *place = NULL;
+    if (module_name != NULL && path != NULL && PyUnicode_Check(module_name) &&
+        (in_main || !PyUnicode_EqualToUTF8(module_name, "__main__"))) {
+        place = PyImport_GetModule(module_name);
+    }
+    PyObject *dot = PyUnicode_FromString(".");
+    PyObject *steps = place != NULL && dot != NULL ? PyUnicode_Split(path, dot, -1) : NULL;
+    if (steps == NULL) {
+        Py_CLEAR(place);
+    }
+    for (Py_ssize_t i = 0; place != NULL && i < PyList_GET_SIZE(steps); i++) {
+        Py_SETREF(place, PyObject_GetAttr(place, PyList_GET_ITEM(steps, i)));
+    }
+    Py_XDECREF(module_name);
+    Py_XDECREF(dot);
+    Py_XDECREF(steps);
+    PyErr_Clear();
+    if (qualname != NULL) {
+        *qualname = path;
+    }
+    else {
+        Py_XDECREF(path);
+    }
+    return place;
+}
+
+/* Its `__class__`. Libraries that store a function by its name (APScheduler, RQ) or list the functions of a class (Pydantic)
+ * ask inspect.isfunction() first, so a tag that stands where its function would, answers as one; and a bound one as a
+ * method. Any other must not: whoever takes it apart or stores that name would lose the tag. */
+static PyObject *
+class_of(PyObject *op)
+{
+    PyObject *marked = ((TagObject *)op)->marked;
+    if (PyMethod_Check(marked)) {
+        return Py_NewRef(&PyMethod_Type);
+    }
+    if (PyFunction_Check(marked)) {
+        PyObject *found = found_by_name(marked, true, NULL);
+        Py_XDECREF(found);
+        if (found == op) {
+            return Py_NewRef(&PyFunction_Type);
         }
     }
-    return false;
+    return Py_NewRef(Py_TYPE(op));
 }
 
 static PyObject *
 tag_getattro(PyObject *op, PyObject *name)
 {
     PyObject *marked = ((TagObject *)op)->marked;
-    if (is_about_the_marked(name)) {
+    if (PyUnicode_EqualToUTF8(name, "__class__")) {
+        return class_of(op);
+    }
+    if (PyUnicode_EqualToUTF8(name, "__module__")) { /* the class has one, too */
         return PyObject_GetAttr(marked, name);
     }
     PyObject *value = PyObject_GenericGetAttr(op, name);
@@ -298,35 +401,12 @@ tag_hash(PyObject *op)
     return PyObject_Hash(((TagObject *)op)->marked);
 }
 
-/* What `module.qualname` of the marked callable is bound to, or NULL without an exception. */
-static PyObject *
-found_by_name(PyObject *marked, PyObject **qualname)
-{
-    PyObject *module_name = PyObject_GetAttrString(marked, "__module__");
-    *qualname = PyObject_GetAttrString(marked, "__qualname__");
-    PyObject *place = NULL;
-    if (module_name != NULL && *qualname != NULL && PyUnicode_Check(module_name) &&
-        !PyUnicode_EqualToUTF8(module_name, "__main__")) {
-        place = PyImport_GetModule(module_name);
-    }
-    PyObject *dot = PyUnicode_FromString(".");
-    PyObject *steps = place != NULL && dot != NULL ? PyUnicode_Split(*qualname, dot, -1) : NULL;
-    for (Py_ssize_t i = 0; place != NULL && steps != NULL && i < PyList_GET_SIZE(steps); i++) {
-        Py_SETREF(place, PyObject_GetAttr(place, PyList_GET_ITEM(steps, i)));
-    }
-    Py_XDECREF(module_name);
-    Py_XDECREF(dot);
-    Py_XDECREF(steps);
-    PyErr_Clear();
-    return place;
-}
-
 static PyObject *
 tag_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     PyObject *marked = ((TagObject *)op)->marked;
     PyObject *qualname;
-    PyObject *found = found_by_name(marked, &qualname);
+    PyObject *found = found_by_name(marked, false, &qualname);
     bool by_name = found == op;
     Py_XDECREF(found);
     if (by_name) {
@@ -351,7 +431,7 @@ tag_get_marked(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *
 tag_get_gives(PyObject *op, void *Py_UNUSED(closure))
 {
-    static const char *const names[] = {"value", "coroutine", "generator"};
+    static const char *const names[] = {"value", "coroutine", "generator", "iterator"};
     return PyUnicode_FromString(names[((TagObject *)op)->kind]);
 }
 
@@ -418,9 +498,8 @@ PyDoc_STRVAR(
     "        iterates.\n"
     "\n"
     "Raises:\n"
-    "    TypeError: fn cannot be called, there is no such option, or context_vars is no iterable "
-    "of\n"
-    "        context variables.\n"
+    "    TypeError: fn cannot be called or is a generator function, there is no such option, or\n"
+    "        context_vars is no iterable of context variables.\n"
     "    ValueError: timeout or buffer is not positive, or timeout is given to what is not "
     "interruptible; or a variable "
     "in\n"
@@ -453,11 +532,79 @@ static PyType_Spec tag_spec = {
     .slots = tag_slots,
 };
 
+/* -- `__doc__` -- */
+
+/* Of the class it is a text, of an instance that of the marked callable. A descriptor of the class says both, since
+ * pydoc passes by tp_getattro. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *of_class; /* str */
+} DocObject;
+
+static PyObject *
+doc_descr_get(PyObject *op, PyObject *instance, PyObject *Py_UNUSED(owner))
+{
+    return instance == NULL ? Py_NewRef(((DocObject *)op)->of_class)
+                            : PyObject_GetAttrString(((TagObject *)instance)->marked, "__doc__");
+}
+
+/* The collector has to see that it holds its type, and so the module: it is part of what the module holds. */
+static int
+doc_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((DocObject *)op)->of_class);
+    return 0;
+}
+
+static void
+doc_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    Py_XDECREF(((DocObject *)op)->of_class);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyType_Slot doc_slots[] = {
+    {Py_tp_descr_get, doc_descr_get},
+    {Py_tp_traverse, doc_traverse},
+    {Py_tp_dealloc, doc_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec doc_spec = {
+    .name = "aiointerpreters._core.TagDoc",
+    .basicsize = sizeof(DocObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = doc_slots,
+};
+
+/* Puts it in the place of the text in the namespace of a type that nobody has used yet. */
+static int
+describe(struct state *state)
+{
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &doc_spec, NULL);
+    DocObject *doc = type == NULL ? NULL : (DocObject *)type->tp_alloc(type, 0);
+    PyObject *names = doc == NULL ? NULL : PyType_GetDict(state->tag_type);
+    int result = names == NULL ? -1 : PyDict_GetItemStringRef(names, "__doc__", &doc->of_class);
+    if (result > 0) {
+        result = PyDict_SetItemString(names, "__doc__", (PyObject *)doc);
+        PyType_Modified(state->tag_type);
+    }
+    Py_XDECREF(names);
+    Py_XDECREF(doc);
+    Py_XDECREF(type);
+    return result;
+}
+
 int
 tag_register_types(struct state *state)
 {
     state->tag_type = (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &tag_spec, NULL);
-    return state->tag_type == NULL
+    return state->tag_type == NULL || describe(state) < 0
                ? -1
                : PyModule_AddObjectRef(state->module, "interpreter", (PyObject *)state->tag_type);
 }
@@ -472,21 +619,21 @@ is_context_run(PyObject *callable)
            strcmp(((PyCFunctionObject *)callable)->m_ml->ml_name, "run") == 0;
 }
 
-TagObject *
-tag_in_context_run(struct state *state, PyObject *callable)
+bool
+tag_is_context_run(struct state *state, PyObject *callable, PyObject **called)
 {
+    *called = NULL;
     if (!Py_IS_TYPE(callable, (PyTypeObject *)state->partial_type)) {
-        return NULL;
+        return false;
     }
-    TagObject *tag = NULL;
     PyObject *function = PyObject_GetAttrString(callable, "func");
     PyObject *args = PyObject_GetAttrString(callable, "args");
     if (function != NULL && args != NULL && is_context_run(function) && PyTuple_Check(args) &&
-        PyTuple_GET_SIZE(args) > 0 && tag_check(state, PyTuple_GET_ITEM(args, 0))) {
-        tag = (TagObject *)PyTuple_GET_ITEM(args, 0); /* held by the partial */
+        PyTuple_GET_SIZE(args) > 0) {
+        *called = PyTuple_GET_ITEM(args, 0); /* held by the partial */
     }
     PyErr_Clear();
     Py_XDECREF(function);
     Py_XDECREF(args);
-    return tag;
+    return *called != NULL;
 }

@@ -24,9 +24,15 @@ tag_check(const struct state *state, PyObject *object)
     return Py_IS_TYPE(object, state->tag_type);
 }
 
-/* The tag in `partial(context.run, tag, …)`, which is what asyncio.to_thread submits: borrowed, or
- * NULL. Its first positional argument is the tag; anything else called with a tag is left alone. */
-TagObject *tag_in_context_run(struct state *state, PyObject *callable);
+/* The tag by which an executor calls `callable`: itself if it is one. Where a tag lies below partials, methods
+ * and decorators that keep what they wrap as `__wrapped__` (functools.wraps), a new tag of the whole, with the
+ * options of the one below; but not if the whole gives something else than it, since an `async def` around
+ * a function wants its event loop. A new reference, or NULL: there is none, or with an exception. */
+PyObject *tag_find(struct state *state, PyObject *callable);
+
+/* Whether it is `partial(context.run, called, …)`, which is what asyncio.to_thread submits; *called: borrowed. Anything
+ * else that is called with a tag is left alone. */
+bool tag_is_context_run(struct state *state, PyObject *callable, PyObject **called);
 
 int tag_register_types(struct state *state);
 

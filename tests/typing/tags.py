@@ -112,6 +112,11 @@ class Parser:
     def static(text: str) -> int:
         return len(text)
 
+    @classmethod
+    @interpreter
+    def of_class(cls, text: str) -> bytes:
+        return text.encode()
+
     @interpreter
     def property_like(self) -> int:
         return 1
@@ -121,6 +126,9 @@ assert_type(Parser().method("a", limit=1), bytes)
 assert_type(Parser.method(Parser(), "a"), bytes)
 assert_type(Parser.static("a"), int)
 assert_type(Parser().static("a"), int)
+assert_type(Parser.of_class("a"), bytes)
+assert_type(Parser().of_class("a"), bytes)
+Parser.of_class(1)  # type: ignore[arg-type]
 assert_type(Parser().property_like(), int)
 assert_type(Parser().with_options("a"), bytes)
 Parser().with_options(1)  # type: ignore[arg-type]
@@ -138,7 +146,10 @@ with InterpreterThreadPoolExecutor(
     assert_type(executor.submit(parse, "a"), Future[list[str]])
     assert_type(executor.submit(tagged, "a", strict=True), Future[list[str]])
     assert_type(executor.submit(Parser().method, "a"), Future[bytes])
-    executor.submit(tagged, 1)  # type: ignore[arg-type]
+    assert_type(executor.submit(Parser.of_class, "a"), Future[bytes])
+    assert_type(executor.submit(Parser.static, "a"), Future[int])
+    assert_type(executor.map(total, [1, 2], [2.5, 3.5]), Iterator[float])
+    executor.submit(tagged, 1)  # type: ignore[call-overload]
     assert_type(executor.map(tagged, ["a"], buffersize=2, timeout=1.5), Iterator[list[str]])
     executor.map(tagged, ["a"], buffersize="2")  # type: ignore[arg-type]
     executor.set_as_event_loop_default()
@@ -166,7 +177,7 @@ assert_type(also_same_interpreter(parse)("a"), list[str])
 # In the runner, and ahead of it.
 async def accepted() -> None:
     assert_type(await executor.submit_async(tagged, "a", strict=True), Future[list[str]])
-    await executor.submit_async(tagged, 1)  # type: ignore[arg-type]
+    await executor.submit_async(tagged, 1)  # type: ignore[call-overload]
 
 
 async def awaited() -> None:
