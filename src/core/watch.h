@@ -41,7 +41,8 @@ struct watched {
 };
 
 struct watch_actions {
-    /* Has the job `number` stopped, if it is that one that runs at the place. Under the lock, by the thread. */
+    /* Has the job `number` stopped, if it is that one that runs at the place. `watched->knock_at` is when it will be
+     * told again. Under the lock, by the thread. */
     void (*knock)(struct watched *watched, uint64_t number);
     /* Sets aside the worker that runs a job there, if one does. Under the lock. Gives what replace() gets, or NULL:
      * there is none. */

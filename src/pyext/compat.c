@@ -154,6 +154,18 @@ compat_add_call(PyInterpreterState *interpreter, int (*function)(void *), void *
     return _PyEval_AddPendingCall(interpreter, function, argument, 0) == 0 ? 0 : -1;
 }
 
+PyObject *
+compat_next_handled(PyThreadState *tstate, void **position)
+{
+    _PyErr_StackItem *item =
+        *position == NULL ? tstate->exc_info : ((_PyErr_StackItem *)*position)->previous_item;
+    while (item != NULL && (item->exc_value == NULL || item->exc_value == Py_None)) {
+        item = item->previous_item;
+    }
+    *position = item;
+    return item == NULL ? NULL : item->exc_value;
+}
+
 /* 3.13 ends the process by SIGINT if the code of the last PyRun_* call, of any thread in any
  * interpreter, ended with a KeyboardInterrupt; eval() and exec() of a str are such calls, so workers set
  * and clear the mark as they import and compute. How the program itself ended is known from what

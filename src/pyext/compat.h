@@ -53,6 +53,11 @@ int compat_prepare_main(void);
  * GIL somebody may hold while he waits for the caller. 0; or -1: it has too many such calls already. */
 int compat_add_call(PyInterpreterState *interpreter, int (*function)(void *), void *argument);
 
+/* The exceptions that a thread is handling, the innermost first: those of all frames of its stack, where
+ * PyErr_GetHandledException() has the innermost alone. Borrowed; NULL: there are no more. *position is NULL before the first. For
+ * any thread that is attached to the interpreter of `tstate`, and stays so meanwhile. */
+PyObject *compat_next_handled(PyThreadState *tstate, void **position);
+
 /* At exit, attached to main, after all interpreters have ended: the status that the process will exit
  * with says how the program ended, whatever workers have run meanwhile. */
 void compat_settle_exit_status(void);

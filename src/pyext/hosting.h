@@ -20,13 +20,12 @@
 #define AIOINTERP_HOSTING_H
 
 #include "state.h"
+#include "target.h"
 
 #include <stdint.h>
 
-struct target;
-
-/* For a knock at a host (target): -1 with Interrupted, to be raised where the interpreter is. In any thread of it. */
-int hosting_interrupt(struct target *target, uint64_t wanted);
+/* For a knock at a host (target), in its own thread: has the coroutine that runs interrupted, if that is to stop. */
+enum interruption hosting_interrupt(struct target *target, uint64_t wanted);
 
 /* host(loop): the Host for the calling worker, which runs one; a function of the extension module. */
 PyObject *hosting_host(PyObject *module, PyObject *loop);

@@ -23,7 +23,8 @@ target_of(struct watched *watched)
 static void
 knock(struct watched *watched, uint64_t number)
 {
-    target_knock(target_of(watched), number);
+    int64_t now = os_now_ns();
+    target_knock(target_of(watched), number, now + (watched->knock_at - now) / 2);
 }
 
 /* A worker that was set aside, and what it leaves behind. */

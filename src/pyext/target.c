@@ -3,6 +3,7 @@
 #include "../core/watch.h"
 #include "hosting.h"
 #include "hosts.h"
+#include "place.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +70,10 @@ target_open(struct target *target, struct state *state, uint64_t number, struct 
     atomic_store_explicit(&target->host, host, memory_order_relaxed);
     atomic_store_explicit(&target->number, number, memory_order_relaxed);
     target->exception = state->interrupted;
-    target->raised = target->unsound = false;
+    target->tstate = PyThreadState_Get();
+    target->asked_at = 0;
+    target->put_back = 0;
+    target->unsound = false;
     atomic_store_explicit(&target->inside, PyInterpreterState_Get(), memory_order_relaxed);
     /* Release: the watch, which finds INSIDE (acquire), sees what the worker did before. */
     atomic_store_explicit(&target->phase, TARGET_INSIDE, memory_order_release);
@@ -80,124 +84,112 @@ target_close(struct target *target)
 {
     atomic_store_explicit(&target->inside, NULL, memory_order_relaxed);
     atomic_store_explicit(&target->host, NULL, memory_order_relaxed); /* settling orders it */
-    if (target->sent) {
-        target->sent = false;
-        PyThreadState_SetAsyncExc(thread_of(target), NULL);
-    }
+    target->tstate = NULL;
     return atomic_exchange_explicit(&target->phase, TARGET_OUTSIDE, memory_order_acq_rel) ==
            TARGET_ASIDE;
 }
 
 /* -- in the interpreter, by whichever of its threads comes by -- */
 
-/* Whether `exception` is an interruption, or was raised while one was being handled. */
+/* Whether nobody waits for the interpreter any more: a worker was set aside, or who leases one has had as long to stop. */
 static bool
-comes_from_interruption(PyObject *exception, PyObject *type)
+is_given_up(const struct target *target)
 {
-    enum { LONGEST_CHAIN = 100 };
-    bool found = false;
-    PyObject *link = Py_XNewRef(exception);
-    for (int i = 0; link != NULL && !found && i < LONGEST_CHAIN; i++) {
-        found = Py_IS_TYPE(link, (PyTypeObject *)type);
-        Py_SETREF(link, PyException_GetContext(link));
+    if (target->worker != NULL) {
+        return atomic_load_explicit(&target->phase, memory_order_acquire) == TARGET_ASIDE;
     }
-    Py_XDECREF(link);
-    return found;
+    return os_now_ns() - target->asked_at >= target->crew->grace;
 }
 
-bool
-target_is_handling(PyObject *type)
+enum interruption
+target_interrupt(struct target *target)
 {
-    PyObject *handled = PyErr_GetHandledException();
-    bool result = comes_from_interruption(handled, type);
-    Py_XDECREF(handled);
-    return result;
-}
-
-/* A half-done import, or a lock that is held, would be there for good. */
-static bool
-is_shared_code(PyFrameObject *frame, PyObject *standard)
-{
-    PyObject *globals = PyFrame_GetGlobals(frame);
-    PyObject *name = globals == NULL ? NULL : PyDict_GetItemString(globals, "__name__");
-    bool result = true;
-    if (name != NULL && PyUnicode_Check(name)) {
-        Py_ssize_t length = PyUnicode_GET_LENGTH(name);
-        Py_ssize_t dot = PyUnicode_FindChar(name, '.', 0, length, 1);
-        PyObject *root = PyUnicode_Substring(name, 0, dot < 0 ? length : dot);
-        if (root != NULL && !PyUnicode_EqualToUTF8(root, "__main__")) {
-            result = PyUnicode_EqualToUTF8(root, "aiointerpreters") ||
-                     PySet_Contains(standard, root) != 0;
-        }
-        else if (root != NULL) {
-            result = false;
-        }
-        Py_XDECREF(root);
+    bool is_host = atomic_load_explicit(&target->host, memory_order_relaxed) != NULL;
+    enum place place = place_of_caller(is_host);
+    if (place == PLACE_CLOSED && !is_given_up(target)) {
+        return INTERRUPTION_LATER;
     }
-    PyErr_Clear();
-    Py_XDECREF(globals);
-    return result;
-}
-
-bool
-target_is_shared_code(PyFrameObject *frame)
-{
-    PyObject *standard = PySys_GetObject("stdlib_module_names");
-    return standard == NULL || !PyAnySet_Check(standard) || is_shared_code(frame, standard);
-}
-
-/* Whether all Python code that is under way in this thread is the task's own. */
-static bool
-is_sound_place(void)
-{
-    PyObject *standard = PySys_GetObject("stdlib_module_names");
-    bool sound = standard != NULL && PyAnySet_Check(standard);
-    PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get());
-    while (frame != NULL) {
-        sound = sound && !is_shared_code(frame, standard);
-        PyFrameObject *back = PyFrame_GetBack(frame);
-        Py_DECREF(frame);
-        frame = back;
-    }
-    return sound;
-}
-
-static int
-interrupt(struct target *target)
-{
-    if (PyThread_get_thread_ident() != thread_of(target)) {
-        target->sent = target->raised = target->unsound = true;
-        PyThreadState_SetAsyncExc(thread_of(target), target->exception);
-        return 0;
-    }
-    if (target_is_handling(target->exception)) {
-        return 0;
-    }
-    target->unsound = target->unsound || !is_sound_place();
-    target->raised = true;
+    target->unsound = target->unsound || place != PLACE_OWN;
     PyErr_SetString(target->exception, "the task is to stop");
-    return -1;
+    return INTERRUPTION_RAISED;
+}
+
+static bool
+cleans_up(const struct target *target)
+{
+    PyObject *types[] = {target->exception, PyExc_GeneratorExit, NULL};
+    return place_is_cleaning_up(target->tstate, types);
+}
+
+/* For the task that is inside, which may be another one than was meant. */
+static enum interruption
+try_to_interrupt(struct target *target)
+{
+    uint64_t wanted = atomic_load_explicit(&target->wanted, memory_order_relaxed);
+    uint64_t number = atomic_load_explicit(&target->number, memory_order_relaxed);
+    struct host *host = atomic_load_explicit(&target->host, memory_order_relaxed);
+    if ((wanted != WATCH_ANY && wanted != number) || cleans_up(target)) {
+        return INTERRUPTION_OVER;
+    }
+    if (PyThread_get_thread_ident() != thread_of(target)) {
+        return INTERRUPTION_LATER;
+    }
+    if (host != NULL) {
+        return hosting_interrupt(target, wanted);
+    }
+    if (target->asked_at == 0) {
+        target->asked_at = os_now_ns();
+    }
+    return target_interrupt(target);
+}
+
+static int answer(void *argument);
+
+/* Takes over a reference, which the call has. */
+static void
+queue_call(struct target *target, PyInterpreterState *interpreter)
+{
+    if (atomic_exchange_explicit(&target->knocking, true, memory_order_acq_rel)) {
+        target_drop(target); /* another one is on its way */
+    }
+    else if (compat_add_call(interpreter, answer, target) < 0) { /* its queue is full */
+        atomic_store_explicit(&target->knocking, false, memory_order_release);
+        target_drop(target);
+    }
+}
+
+/* Whether the call is made again rather than to wait for the next knock. */
+static bool
+is_put_back(struct target *target)
+{
+    target->put_back++;
+    return os_now_ns() < atomic_load_explicit(&target->until, memory_order_relaxed);
 }
 
 /* What a knock has the interpreter call. */
 static int
 answer(void *argument)
 {
+    enum { LOOKS = 32 }; /* CPython makes a call that is put back up to 100 times in a row */
     struct target *target = argument;
-    atomic_store_explicit(&target->knocking, false, memory_order_relaxed);
-    uint64_t wanted = atomic_load_explicit(&target->wanted, memory_order_relaxed);
-    bool here =
-        atomic_load_explicit(&target->inside, memory_order_relaxed) == PyInterpreterState_Get();
-    uint64_t number = atomic_load_explicit(&target->number, memory_order_relaxed);
-    bool meant = here && (wanted == WATCH_ANY || wanted == number);
-    struct host *host = atomic_load_explicit(&target->host, memory_order_relaxed);
-    int result = !meant ? 0 : host != NULL ? hosting_interrupt(target, wanted) : interrupt(target);
-    target_drop(target);
-    return result;
+    PyInterpreterState *here = PyInterpreterState_Get();
+    atomic_exchange_explicit(&target->knocking, false, memory_order_acq_rel);
+    enum interruption result = INTERRUPTION_OVER;
+    if (atomic_load_explicit(&target->inside, memory_order_relaxed) == here) {
+        result = target->put_back % LOOKS == 0 ? try_to_interrupt(target) : INTERRUPTION_LATER;
+    }
+    if (result == INTERRUPTION_LATER && is_put_back(target)) {
+        queue_call(target, here);
+    }
+    else {
+        target->put_back = 0;
+        target_drop(target);
+    }
+    return result == INTERRUPTION_RAISED ? -1 : 0;
 }
 
 void
-target_knock(struct target *target, uint64_t number)
+target_knock(struct target *target, uint64_t number, int64_t until)
 {
     PyInterpreterState *interpreter = atomic_load_explicit(&target->inside, memory_order_relaxed);
     if (interpreter == NULL ||
@@ -209,14 +201,9 @@ target_knock(struct target *target, uint64_t number)
         os_bell_ring(host->bell.ringing); /* so that it says that it gets on */
     }
     atomic_store_explicit(&target->wanted, number, memory_order_relaxed);
-    if (atomic_exchange_explicit(&target->knocking, true, memory_order_relaxed)) {
-        return;
-    }
-    atomic_fetch_add_explicit(&target->refs, 1, memory_order_relaxed);
-    if (compat_add_call(interpreter, answer, target) < 0) { /* its queue is full */
-        atomic_store_explicit(&target->knocking, false, memory_order_relaxed);
-        target_drop(target);
-    }
+    atomic_store_explicit(&target->until, until, memory_order_relaxed);
+    target_hold(target);
+    queue_call(target, interpreter);
 }
 
 /* -- the exception -- */

@@ -1,13 +1,20 @@
 /* target: what may be interrupted of what a worker does, at this moment.
  *
- * A worker, or who leases an interpreter (leased), opens its target when it begins a task in an interpreter, with the task's number, and closes it when
- * the function has returned. Somebody who wants that task to stop knocks, on any thread and without a GIL; what
- * he left is done in the interpreter, between two bytecodes of whatever runs there, and only if that is the task
- * he meant: `aiointerpreters.Interrupted` is raised in the task. So no other task can be hit, neither the one before nor
- * the one after (cf. CPython gh-139622).
+ * A worker, or who leases an interpreter (leased), opens its target when it begins a task in an interpreter, with the
+ * task's number, and closes it when the function has returned. Somebody who wants that task to stop knocks, on any
+ * thread and without a GIL: he has the interpreter make a call between two bytecodes of whatever runs there. The call
+ * raises `aiointerpreters.Interrupted` if it is made in the task's own thread, if that is at the task that was meant, and if it may be
+ * interrupted where it is (place). So no other task can be hit, neither the one before nor the one after (cf. CPython gh-139622).
  *
- * While the task is in a `finally` or an `except` that the interruption has reached, it is left alone. A task that has
- * swallowed it gets it again, with the next knock.
+ * CPython makes the call in whichever thread of the interpreter comes first. Any other thread than the task's puts it back, and so
+ * does the task's at a place where it may not be interrupted: the call is made again at the next check of any thread,
+ * until half of the time to the next knock is over. So a thread that is only now and then in code of its own is met
+ * there, and what runs beside is held up for half of the time at most. CPython makes a call that is put back up to 100 times at each
+ * check, so only some of these look. A thread that wants the GIL gets it as ever.
+ *
+ * A task that cleans up is left alone. One that has swallowed the interruption gets it again, with the next knock. When
+ * nobody waits for the interpreter any more (the worker is set aside), it does not matter where the task is, as long
+ * as it does not clean up.
  */
 #ifndef AIOINTERP_TARGET_H
 #define AIOINTERP_TARGET_H
@@ -31,8 +38,11 @@ struct target {
     /* Ident of the worker's thread, or of who leases; then written attached to the interpreter, before it is opened
      * (relaxed). */
     atomic_ulong thread;
-    atomic_bool knocking;    /* a knock is on its way; relaxed, it only saves others */
-    _Atomic uint64_t wanted; /* what the last knock was for; stored before the call is queued */
+    atomic_bool
+        knocking; /* a call is on its way; exchanged (acquire, release) by both sides, so that the one that
+                              * finds it set has its `wanted` seen by that call */
+    _Atomic uint64_t wanted; /* what the last knock was for (relaxed) */
+    _Atomic int64_t until;   /* until when its call is put back (relaxed) */
     /* Where the task is; NULL: there is none that may be interrupted. Written attached to that interpreter: so whoever
      * is attached to one and finds it here is alone with what follows. */
     _Atomic(PyInterpreterState *) inside;
@@ -51,9 +61,10 @@ struct target {
     /* The GIL of the interpreter that it is inside. */
     atomic_uint_fast64_t number; /* of the task (relaxed) */
     PyObject *exception;         /* the type to raise; borrowed from the state */
-    bool raised;                 /* it was raised in this task */
-    bool sent;                   /* ... by way of another thread, and may not have arrived yet */
-    bool unsound;                /* the interpreter was interrupted where that may have broken it */
+    PyThreadState *tstate;       /* the task's, while it is open */
+    unsigned put_back;           /* how often the call has been, in a row */
+    int64_t asked_at; /* when the task was first met by a call that meant it; 0: not yet */
+    bool unsound;     /* the interpreter was interrupted where that may have broken it */
 };
 
 /* Whoever is about to start a worker makes it, as long as not having one can still be told. NULL: out of memory. */
@@ -77,13 +88,19 @@ void target_open(struct target *target, struct state *state, uint64_t number, st
 /* Attached as before: it has ended, nothing will be raised in it any more. True: the worker was set aside meanwhile. */
 bool target_close(struct target *target);
 
-/* Whether the exception that is being handled is of `type`, or was raised while one was being handled. Attached. */
-bool target_is_handling(PyObject *type);
-/* Whether the code of `frame` is shared with whatever else runs in its interpreter: that of the standard library, or ours. */
-bool target_is_shared_code(PyFrameObject *frame);
+/* What has become of an interruption. */
+enum interruption {
+    INTERRUPTION_OVER,   /* it is not wanted here, or not before the next knock */
+    INTERRUPTION_LATER,  /* it is, but not at this place, or in this thread */
+    INTERRUPTION_RAISED, /* it is raised */
+};
+/* In the task's own thread, between two bytecodes, once it is known that the task is to stop and does not clean up: raises
+ * Interrupted, if it may be raised here. */
+enum interruption target_interrupt(struct target *target);
 
-/* Detached; at most one thread of a process at a time, and no interpreter ends meanwhile. Nothing happens if it was asked before and did not get round to it yet. */
-void target_knock(struct target *target, uint64_t number);
+/* Detached; at most one thread of a process at a time, and no interpreter ends meanwhile. Nothing happens if the call before
+ * is still on its way, but that it means `number` now. `until`: how long it is put back, in os_now_ns(). */
+void target_knock(struct target *target, uint64_t number, int64_t until);
 
 /* Makes the type Interrupted for this interpreter. 0, or -1 with an exception. */
 int target_register_types(struct state *state);

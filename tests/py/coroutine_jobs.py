@@ -163,6 +163,42 @@ async def spin_a_while(saying, seconds):
     return "untouched"
 
 
+async def hold_up_call_soon(saying, how):
+    """Be busy where C code of asyncio is in the middle of telling somebody."""
+    loop = asyncio.get_running_loop()
+    call_soon = loop.call_soon
+
+    def slow(callback, *args, context=None):
+        del loop.call_soon
+        os.write(saying, b"b")
+        end = time.monotonic() + 0.6  # a host is knocked at after 0.25 seconds
+        while time.monotonic() < end:
+            pass
+        os.write(saying, b"e")
+        return call_soon(callback, *args, context=context)
+
+    future = loop.create_future()
+    future.add_done_callback(lambda _: os.write(saying, b"w"))
+    loop.call_soon = slow
+    if how == "step":
+        await asyncio.sleep(0)
+    else:
+        future.set_result(None)
+    while True:
+        pass
+
+
+async def spin_in_function(saying):
+    """Never yield, in a function that the coroutine calls."""
+
+    def spin():
+        os.write(saying, b"h")
+        while True:
+            pass
+
+    spin()
+
+
 async def spin_later(saying, listening):
     """Wait for the gate, and never yield from then on."""
     await pass_gate(saying, listening)

@@ -1,11 +1,17 @@
 """Functions that run until somebody stops them. What they say goes to a file descriptor."""
 
+import concurrent.futures
 import contextlib
+import gc
+import logging
 import os
+import queue
+import sched
 import select
 import sys
 import threading
 import time
+import weakref
 
 from aiointerpreters import Interrupted
 
@@ -116,6 +122,19 @@ def spin_in_library(said: int) -> None:
         random.shuffle(list(range(100_000)))
 
 
+def spin_in_scheduler(said: int) -> None:
+    """Run for ever in the standard library's Python code, which does not return."""
+    begun = iter([None])
+
+    def delay(seconds):
+        for _ in begun:
+            say(said, "S")
+
+    scheduler = sched.scheduler(lambda: 0, delay)
+    scheduler.enter(1, 1, print)
+    scheduler.run()
+
+
 def spin_beside_a_thread(said: int) -> None:
     """Another thread of the interpreter runs Python, too, and ends with the task."""
     over = threading.Event()
@@ -168,3 +187,134 @@ def block_and_go_on(said: int, how: str, descriptor: int) -> None:
     say(said, "X")
     while True:
         pass
+
+
+# --- where a task is left alone ------------------------------------------------------------------
+
+
+def busy(said: int) -> None:
+    """Compute for longer than it takes to be knocked at, several times."""
+    say(said, "b")
+    end = time.monotonic() + 0.2
+    while time.monotonic() < end:
+        pass
+    say(said, "e")
+
+
+def busy_in_handler(said):
+    class Handler(logging.Handler):
+        def emit(self, record):
+            busy(said)
+
+    Handler().handle(logging.makeLogRecord({}))
+
+
+def busy_in_condition(said):
+    condition = threading.Condition()
+    with condition:
+        condition.wait_for(lambda: busy(said) is None)
+
+
+def busy_in_queue(said):
+    class Queue(queue.Queue):
+        def _put(self, item):
+            busy(said)
+
+    Queue().put(1)
+
+
+def busy_in_callback(said):
+    future = concurrent.futures.Future()
+    future.add_done_callback(lambda _: busy(said))
+    future.set_result(1)
+
+
+def busy_in_finalizer(said):
+    class Value:
+        pass
+
+    value = Value()
+    weakref.finalize(value, busy, said)
+    del value
+    gc.collect()
+
+
+def busy_in_destructor(said):
+    class Value:
+        def __del__(self):
+            busy(said)
+
+    Value()
+
+
+def busy_in_import(said):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "not_to_be_found":
+                busy(said)
+
+    sys.meta_path.insert(0, Finder())
+    try:
+        with contextlib.suppress(ImportError):
+            import not_to_be_found  # noqa: F401
+    finally:
+        del sys.meta_path[0]
+
+
+def busy_in_closed_generator(said):
+    def generate():
+        try:
+            yield
+        finally:
+            busy(said)
+
+    generator = generate()
+    next(generator)
+    generator.close()
+
+
+def busy_then_spin(said: int, where: str) -> None:
+    """Be busy in code that others call, and then run for ever in code that nobody else does."""
+    globals()[f"busy_in_{where}"](said)
+    while True:
+        pass
+
+
+def busy_after_interruption(said: int) -> None:
+    """Clean up in a generator that has been handling something else since before."""
+
+    def generate():
+        try:
+            raise KeyError
+        except KeyError:
+            yield
+            busy(said)
+            yield
+
+    generator = generate()
+    next(generator)
+    try:
+        spin(said)
+    finally:
+        next(generator)
+
+
+def clean_up_beside_threads(said: int, count: int) -> None:
+    """The other threads run Python all the time, and get most knocks."""
+    over = threading.Event()
+
+    def run():
+        while not over.is_set():
+            pass
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        spin(said)
+    finally:
+        busy(said)
+        over.set()
+        for thread in threads:
+            thread.join()
+        say(said, "f")

@@ -846,6 +846,39 @@ def test_the_time_of_one_that_never_yields_is_over(pool, gates):
     assert executor.stats().set_aside == 0
 
 
+@pytest.mark.parametrize("how", ["step", "wake"])
+def test_no_wake_up_is_lost(pool, gates, how):
+    """It is to stop while a Task or a future is about to schedule something."""
+    executor = pool(1, grace=TIMEOUT)
+    gate = gates()
+
+    async def main():
+        call = executor.run(interpreter(coroutine_jobs.hold_up_call_soon), gate.args[0], how)
+        await said(gate, "b")
+        call.cancel()
+        await said(gate, "bew" if how == "wake" else "be")
+        return await executor.run(interpreter(coroutine_jobs.add), 1)
+
+    assert run(asyncio.new_event_loop, main) == (3, [])
+    assert executor.submit(interpreter(coroutine_jobs.add), 1).result(TIMEOUT) == 3
+    executor.shutdown()
+    assert executor.stats().set_aside == 0
+
+
+def test_functions_that_it_calls_are_interrupted(pool, gates):
+    executor = pool(1, grace=TIMEOUT)
+    gate = gates()
+
+    async def main():
+        call = executor.run(interpreter(coroutine_jobs.spin_in_function), gate.args[0])
+        await said(gate, "h")
+        call.cancel()
+        return await executor.run(interpreter(coroutine_jobs.add), 1)
+
+    assert run(asyncio.new_event_loop, main) == (3, [])
+    assert executor.stats().set_aside == 0
+
+
 def test_another_one_is_never_hit(pool, gates):
     """What holds up the loop is not what was cancelled: it is left alone."""
     executor = pool(1, grace=TIMEOUT)

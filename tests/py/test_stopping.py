@@ -254,35 +254,92 @@ def endless_module(folder):
     return str(folder)
 
 
-def test_interpreter_is_renewed_where_an_import_was_interrupted(single, gate, tmp_path):
+def test_interpreter_is_renewed_where_the_library_was_interrupted(single, gate):
+    before = single.submit(interpreter(jobs.interpreter_id)).result(TIMEOUT)
+    start(single, gate, stopping_jobs.spin_in_scheduler).cancel()
+    after = single.submit(interpreter(jobs.interpreter_id)).result(TIMEOUT)
+    assert after != before
+    wait_until(lambda: before not in interpreters(), "end of the interpreter")
+    assert single.submit(interpreter(jobs.interpreter_id)).result(TIMEOUT) == after
+    assert single.stats().set_aside == 0
+
+
+def test_an_import_that_does_not_end_is_set_aside(pool, gate, tmp_path):
+    """And interrupted then, since nobody uses the interpreter any more."""
+    single = pool(1, grace=GRACE)
     before = single.submit(interpreter(jobs.interpreter_id)).result(TIMEOUT)
     start(single, gate, stopping_jobs.import_slowly, endless_module(tmp_path)).cancel()
     after = single.submit(interpreter(jobs.interpreter_id)).result(TIMEOUT)
     assert after != before
     wait_until(lambda: before not in interpreters(), "end of the interpreter")
     assert single.submit(interpreter(jobs.interpreter_id)).result(TIMEOUT) == after
+    assert single.stats().set_aside == 1
 
 
-def test_renewed_interpreters_are_initialized(pool, gate, tmp_path):
+def test_renewed_interpreters_are_initialized(pool, gate):
     executor = pool(1, initializer=interpreter(jobs.set_state), initargs=("ready",))
-    start(executor, gate, stopping_jobs.import_slowly, endless_module(tmp_path)).cancel()
+    start(executor, gate, stopping_jobs.spin_in_scheduler).cancel()
     assert executor.submit(interpreter(jobs.get_state)).result(TIMEOUT) == "ready"
 
 
-def test_interrupted_in_an_interpreter_that_another_worker_has_made(pool, gate, gates, tmp_path):
+def test_interrupted_in_an_interpreter_that_another_worker_has_made(pool, gate, gates):
     """Only that one may end it, when it has time; another interpreter takes its place meanwhile."""
     executor = pool(2, max_interpreters=1)
     before = executor.submit(interpreter(jobs.interpreter_id)).result(TIMEOUT)
     busy = gates()
     plain = executor.submit(jobs.pass_gate, *busy.args, "plain")
     busy.wait_started()
-    start(executor, gate, stopping_jobs.import_slowly, endless_module(tmp_path)).cancel()
+    start(executor, gate, stopping_jobs.spin_in_scheduler).cancel()
     after = executor.submit(interpreter(jobs.interpreter_id)).result(TIMEOUT)
     assert after != before
     assert before in interpreters()
     busy.open()
     assert plain.result(TIMEOUT) == "plain"
     wait_until(lambda: before not in interpreters(), "end of the interpreter")
+
+
+# --- where a task is left alone ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "handler",
+        "condition",
+        "queue",
+        "callback",
+        "finalizer",
+        "destructor",
+        "import",
+        "closed_generator",
+    ],
+)
+def test_code_that_others_have_called_is_left_alone(pool, gate, where):
+    """The interruption waits until the task is back in what is its own alone."""
+    executor = pool(1, grace=TIMEOUT)
+    tag = interpreter(stopping_jobs.busy_then_spin)
+    future = executor.submit(tag, gate.args[0], where)
+    gate.wait_for("b")
+    assert future.cancel()
+    assert executor.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
+    assert gate.listen() == "be"
+
+
+def test_a_clean_up_that_handles_something_else_is_left_alone(single, gate):
+    start(single, gate, stopping_jobs.busy_after_interruption).cancel()
+    assert single.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
+    assert gate.listen() == "Sbe"
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_clean_up_beside_threads_is_left_alone(pool, gate, count):
+    """Although it is the others that come by first when the task is knocked at."""
+    executor = pool(1, grace=2 * TIMEOUT)
+    for _ in range(5):
+        start(executor, gate, stopping_jobs.clean_up_beside_threads, count).cancel()
+        assert executor.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
+    assert gate.listen() == 5 * "Sbef"
+    assert executor.stats().set_aside == 0
 
 
 # --- workers that do not come back ---------------------------------------------------------------
