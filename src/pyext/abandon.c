@@ -107,7 +107,7 @@ next_given_up(struct given_up *given_up)
 }
 
 void
-abandon_finish(void)
+abandon_finish(bool any_interp)
 {
     struct given_up given_up = {.threads = PyList_New(0)};
     bool any = false;
@@ -125,6 +125,8 @@ abandon_finish(void)
             PyErr_WriteUnraisable(NULL); /* and they are waited for */
         }
         Py_XDECREF(done);
+    }
+    if (any || any_interp) {
         interp_forget_all();
     }
     Py_XDECREF(given_up.threads);

@@ -29,7 +29,8 @@
  * worker as gone. Nothing happens where it cannot be done: then they are waited for. Attached to main. */
 void abandon_ask(struct crew *crew);
 
-/* When no pool has a worker any more: what has been given up shall not be touched by the end of Python. Attached to main. */
-void abandon_finish(void);
+/* When no pool has a worker any more: what has been given up shall not be touched by the end of Python. `any_interp`: there are
+ * interpreters whose home has given them up. Attached to main. */
+void abandon_finish(bool any_interp);
 
 #endif

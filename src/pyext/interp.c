@@ -7,6 +7,7 @@
 #include "lending.h"
 #include "output.h"
 #include "stopping.h"
+#include "strays.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -171,18 +172,21 @@ await_pins(struct interp *interp)
     }
 }
 
-void
-interp_end(struct interp *interp)
+bool
+interp_end(struct interp *interp, int64_t grace)
 {
     if (interp->guest != NULL) { /* everybody has left */
         stopping_remove(interp->guest);
     }
     stopping_pass();
     await_pins(interp);
+    PyEval_RestoreThread(interp->home);
+    if (!strays_end(interp, grace)) {
+        return false;
+    }
     os_mutex_lock(&alive.lock);
     list_remove(&interp->node);
     os_mutex_unlock(&alive.lock);
-    PyEval_RestoreThread(interp->home);
     struct callables *callables = interp->state->callables;
     interp->state->callables = NULL;
     callables_free(callables); /* runs destructors */
@@ -192,6 +196,7 @@ interp_end(struct interp *interp)
     Py_CLEAR(interp->module);
     compat_end_interpreter(interp->home);
     free(interp);
+    return true;
 }
 
 /* -- all of them -- */
@@ -234,4 +239,5 @@ interp_after_fork_in_child(void)
 {
     os_mutex_init(&alive.lock);
     list_init(&alive.interps);
+    strays_after_fork_in_child();
 }

@@ -24,7 +24,11 @@ struct interp {
     unsigned home_version;      /* home; attached only */
     unsigned tasks;             /* run in it (renewal) */
     struct target *guest;       /* of those who lease it, or NULL; attached only */
-    atomic_uint pins;           /* it must not end meanwhile; parked on by interp_end() */
+    struct {
+        unsigned long home, joiner; /* idents of threads that are none */
+        unsigned calls;             /* that the interpreter has not made yet */
+    } strays;                       /* of strays; attached only */
+    atomic_uint pins;               /* it must not end meanwhile; parked on by interp_end() */
 };
 
 /* Call it detached; the caller is attached to the new interpreter afterwards, and its home. NULL:
@@ -37,9 +41,10 @@ bool interp_enter(struct interp *interp, bool at_home);
 /* Detaches. A guest's thread state is deleted. */
 void interp_leave(struct interp *interp, bool at_home);
 
-/* Call it at home, detached, when it can be found in no slot any more; waits until it is not pinned. The struct is
- * freed. */
-void interp_end(struct interp *interp);
+/* Call it at home, detached, when it can be found in no slot any more; waits until it is not pinned, and for
+ * threads that tasks have left there (strays), `grace` ns or OS_FOREVER. The struct is freed. False: a thread did not
+ * end, and the interpreter is given up. */
+bool interp_end(struct interp *interp, int64_t grace);
 
 /* At exit, when all workers have left, and with them all that could be ended: the runtime forgets what is left, so that
  * nothing in the finalization of Python touches it. Attached to main. */

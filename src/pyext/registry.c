@@ -9,6 +9,7 @@
 #include "leased.h"
 #include "outcome.h"
 #include "stopping.h"
+#include "strays.h"
 
 static struct {
     os_mutex lock;          /* taken before a pool's lock, never after it */
@@ -269,7 +270,7 @@ end_process(bool silently)
 bool
 registry_join_all(bool stop)
 {
-    bool interrupted = false;
+    bool interrupted = false, any_guards;
     struct crew *crew;
     while ((crew = find_crew(has_workers)) != NULL) {
         os_wait_result result;
@@ -293,7 +294,8 @@ registry_join_all(bool stop)
     }
     Py_BEGIN_ALLOW_THREADS
     stopping_end();
+    any_guards = strays_await_guards();
     Py_END_ALLOW_THREADS
-    abandon_finish();
+    abandon_finish(any_guards);
     return interrupted;
 }

@@ -1,6 +1,7 @@
 #include "renewal.h"
 
 #include "../core/aside.h"
+#include "../core/roster.h"
 #include "execute.h"
 #include "preload.h"
 #include "transport.h"
@@ -122,6 +123,14 @@ renewal_begin(struct worker_thread *worker)
     worker->renews = true;
 }
 
+void
+renewal_end(struct worker_thread *worker, struct interp *interp)
+{
+    if (!interp_end(interp, worker->crew->grace)) {
+        roster_count(&worker->crew->pool, STATS_SET_ASIDE);
+    }
+}
+
 /* Without a slot, and not counted on: others do the work meanwhile. */
 static void
 end_aside(struct worker_thread *worker, struct interp *interp)
@@ -132,7 +141,7 @@ end_aside(struct worker_thread *worker, struct interp *interp)
         worker_start_others(worker, wanted);
     }
     worker_go_nowhere(worker);
-    interp_end(interp);
+    renewal_end(worker, interp);
 }
 
 struct job *
@@ -169,7 +178,7 @@ renewal_end_condemned(struct worker_thread *worker)
     struct interp *interp;
     worker_go_nowhere(worker);
     while ((interp = pool_take_condemned(&worker->crew->pool, &worker->base)) != NULL) {
-        interp_end(interp);
+        renewal_end(worker, interp);
     }
 }
 
@@ -180,7 +189,7 @@ renewal_end_all(struct worker_thread *worker)
     struct interp *interp;
     worker_go_nowhere(worker);
     while ((interp = pool_reclaim_slot(pool, &worker->base)) != NULL) {
-        interp_end(interp);
+        renewal_end(worker, interp);
         pool_slot_ended(pool, &worker->base);
     }
 }

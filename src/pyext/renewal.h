@@ -44,6 +44,8 @@ struct job *renewal_finish(struct worker_thread *worker);
 
 /* Ends what is in the slot that is held, and was idle for too long. Gives the next job. */
 struct job *renewal_end_idle(struct worker_thread *worker);
+/* Ends an interpreter that the worker, which is detached, is home to; counts it if that cannot be done. */
+void renewal_end(struct worker_thread *worker, struct interp *interp);
 /* Ends what others have condemned of what this worker is home to. */
 void renewal_end_condemned(struct worker_thread *worker);
 /* The worker leaves: ends all that it is home to, waiting for whoever uses it. */

@@ -261,7 +261,7 @@ come_back(struct worker_thread *worker, struct task *task)
     worker_go_nowhere(worker);
     task_drop(task);
     if (pool_left_condemned(&worker->crew->pool, &worker->base, &interp->condemned)) {
-        interp_end(interp);
+        renewal_end(worker, interp);
     }
     return NULL;
 }

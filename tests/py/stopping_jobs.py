@@ -318,3 +318,38 @@ def clean_up_beside_threads(said: int, count: int) -> None:
         for thread in threads:
             thread.join()
         say(said, "f")
+
+
+# --- what tasks leave behind ---------------------------------------------------------------------
+
+
+def leave_a_thread(what: str, saying: int, listening: int) -> None:
+    """Return, while a thread of the task's goes on."""
+
+    def spin():
+        while True:
+            pass
+
+    def clean_up_for_ever():
+        try:
+            spin()
+        finally:
+            spin()
+
+    def block():
+        os.read(listening, 1)
+
+    def clean_up():
+        try:
+            spin()
+        finally:
+            busy(saying)
+
+    targets = {"block": block, "clean_up": clean_up, "clean_up_for_ever": clean_up_for_ever}
+    threading.Thread(target=targets[what]).start()
+
+
+def leave_a_pool() -> int:
+    """Return, while the threads of an executor wait for more."""
+    sys.executor = concurrent.futures.ThreadPoolExecutor(2)
+    return sys.executor.submit(abs, -1).result()

@@ -5,6 +5,7 @@ import concurrent.futures
 import gc
 import os
 import random
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError, as_completed, wait
@@ -340,6 +341,58 @@ def test_a_clean_up_beside_threads_is_left_alone(pool, gate, count):
         assert executor.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
     assert gate.listen() == 5 * "Sbef"
     assert executor.stats().set_aside == 0
+
+
+# --- threads that tasks leave behind -------------------------------------------------------------
+
+
+def test_a_thread_that_was_left_behind_is_interrupted(pool, gate, capfd):
+    """After half the grace, and once."""
+    executor = pool(1, grace=10)
+    before = interpreters()
+    leave = interpreter(stopping_jobs.leave_a_thread)
+    executor.submit(leave, "clean_up", *gate.args).result(TIMEOUT)
+    executor.shutdown()
+    assert interpreters() == before
+    assert executor.stats().set_aside == 0
+    assert gate.listen() == "be"
+    assert "Interrupted: the interpreter of the thread is to end" in capfd.readouterr().err
+
+
+def test_threads_that_end_when_they_are_told_to(pool):
+    """Those of an executor, which `threading` tells."""
+    executor = pool(1, grace=None)
+    before = interpreters()
+    assert executor.submit(interpreter(stopping_jobs.leave_a_pool)).result(TIMEOUT) == 1
+    executor.shutdown()
+    assert interpreters() == before
+
+
+LEAVING = """
+    import sys, warnings
+    from aiointerpreters import InterpreterThreadPoolExecutor, interpreter
+    from harness import Gate, TIMEOUT
+    import jobs, stopping_jobs
+
+    what, gate = sys.argv[1], Gate()
+    warnings.simplefilter("ignore", RuntimeWarning)  # 3.13: interpreters that end leak
+    executor = InterpreterThreadPoolExecutor(1, grace=0.5, max_tasks_per_interpreter=1)
+    leave = interpreter(stopping_jobs.leave_a_thread)
+    executor.submit(leave, what, *gate.args).result(TIMEOUT)
+    print(executor.submit(interpreter(jobs.add), 2).result(TIMEOUT))
+    executor.submit(leave, what, *gate.args).result(TIMEOUT)
+    executor.shutdown()
+    print(executor.stats().set_aside)
+    again = InterpreterThreadPoolExecutor(1, grace=0.5)
+    again.submit(leave, what, *gate.args).result(TIMEOUT)
+"""
+
+
+@pytest.mark.skipif(hasattr(sys, "gettotalrefcount"), reason="a debug build waits for them")
+@pytest.mark.parametrize("what", ["block", "clean_up_for_ever"])
+def test_a_thread_that_does_not_end_keeps_nobody(tmp_path, what):
+    """Neither the next task of the worker, nor shutdown(), nor the end of the process."""
+    assert_ok(run_script(tmp_path, LEAVING, what), "2", "2")
 
 
 # --- workers that do not come back ---------------------------------------------------------------
