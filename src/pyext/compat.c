@@ -2,6 +2,7 @@
 
 #include "../os/os.h"
 
+#include <opcode.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -165,6 +166,31 @@ compat_next_handled(PyThreadState *tstate, void **position)
     *position = item;
     return item == NULL ? NULL : item->exc_value;
 }
+
+#if PY_VERSION_HEX >= 0x030E0000
+bool
+compat_is_entering(PyFrameObject *frame, PyCodeObject *code)
+{
+    enum { ENTER = 0, AENTER = 2 }; /* arguments of LOAD_SPECIAL */
+    PyObject *bytes = PyCode_GetCode(code);
+    int at = PyFrame_GetLasti(frame);
+    bool result = false;
+    if (bytes != NULL && at >= 2 && at + 1 < PyBytes_GET_SIZE(bytes)) {
+        const unsigned char *unit = (const unsigned char *)PyBytes_AS_STRING(bytes) + at;
+        result = unit[0] == CALL && unit[1] == 0 && unit[-2] == LOAD_SPECIAL &&
+                 (unit[-1] == ENTER || unit[-1] == AENTER);
+    }
+    Py_XDECREF(bytes);
+    PyErr_Clear();
+    return result;
+}
+#else
+bool
+compat_is_entering(PyFrameObject *Py_UNUSED(frame), PyCodeObject *Py_UNUSED(code))
+{
+    return false;
+}
+#endif
 
 /* 3.13 ends the process by SIGINT if the code of the last PyRun_* call, of any thread in any
  * interpreter, ended with a KeyboardInterrupt; eval() and exec() of a str are such calls, so workers set

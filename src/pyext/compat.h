@@ -58,6 +58,11 @@ int compat_add_call(PyInterpreterState *interpreter, int (*function)(void *), vo
  * any thread that is attached to the interpreter of `tstate`, and stays so meanwhile. */
 PyObject *compat_next_handled(PyThreadState *tstate, void **position);
 
+/* Whether a frame, the innermost of its thread, is at the call of an `__enter__` or `__aenter__` by a `with` statement. Since
+ * 3.14 that is an ordinary call, after which a pending call may raise before the block is covered by its
+ * exception table. */
+bool compat_is_entering(PyFrameObject *frame, PyCodeObject *code);
+
 /* At exit, attached to main, after all interpreters have ended: the status that the process will exit
  * with says how the program ended, whatever workers have run meanwhile. */
 void compat_settle_exit_status(void);

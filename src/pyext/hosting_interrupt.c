@@ -44,9 +44,7 @@ hosting_interrupt(struct target *target, uint64_t wanted)
     }
     bool any;
     HostCallObject *call = find_current(self, &any);
-    PyObject *cancellation[] = {self->cancelled_error, NULL};
-    if (!is_to_stop(self, wanted, call, any) ||
-        place_is_cleaning_up(target->tstate, cancellation)) {
+    if (!is_to_stop(self, wanted, call, any)) { /* whether it cleans up was looked at before */
         return INTERRUPTION_OVER;
     }
     bool was_sound = !target->unsound;

@@ -14,7 +14,7 @@
 
 static const char MODULE_NAME[] = "aiointerpreters._core";
 
-/* All that were made and have not ended. */
+/* All that there are, from before they are made until after their end. */
 static struct {
     os_mutex lock;
     struct list interps; /* under the lock */
@@ -99,29 +99,60 @@ set_up(struct interp *interp)
     return input_install(interp->state) < 0 ? -1 : homecall_install(interp->state);
 }
 
+static struct interp *
+new_interp(void)
+{
+    struct interp *interp = calloc(1, sizeof(*interp));
+    if (interp != NULL) {
+        os_mutex_lock(&alive.lock);
+        list_push_back(&alive.interps, &interp->node);
+        os_mutex_unlock(&alive.lock);
+    }
+    return interp;
+}
+
+static void
+free_interp(struct interp *interp)
+{
+    os_mutex_lock(&alive.lock);
+    list_remove(&interp->node);
+    os_mutex_unlock(&alive.lock);
+    free(interp);
+}
+
+/* Ends the attached interpreter. False: a thread has come in the meantime, and it is given up. Nothing is attached
+ * afterwards. */
+static bool
+end(struct interp *interp)
+{
+    if (!compat_end_interpreter(interp->home)) {
+        (void)strays_give_up(interp);
+        return false;
+    }
+    free_interp(interp);
+    return true;
+}
+
 struct interp *
 interp_create(char *why, size_t why_size)
 {
-    struct interp *interp = calloc(1, sizeof(*interp));
+    struct interp *interp = new_interp();
     const char *reason = "out of memory";
     PyThreadState *tstate = interp == NULL ? NULL : compat_new_interpreter(&reason);
     if (tstate == NULL) {
         PyOS_snprintf(why, why_size, "%s", reason);
-        free(interp);
+        if (interp != NULL) {
+            free_interp(interp);
+        }
         return NULL;
     }
     interp->home = tstate;
     interp->interpreter = PyThreadState_GetInterpreter(tstate);
-    list_init(&interp->node);
     if (set_up(interp) < 0) {
         describe_exception(why, why_size);
-        compat_end_interpreter(tstate);
-        free(interp);
+        end(interp);
         return NULL;
     }
-    os_mutex_lock(&alive.lock);
-    list_push_back(&alive.interps, &interp->node);
-    os_mutex_unlock(&alive.lock);
     return interp;
 }
 
@@ -184,9 +215,6 @@ interp_end(struct interp *interp, int64_t grace)
     if (!strays_end(interp, grace)) {
         return false;
     }
-    os_mutex_lock(&alive.lock);
-    list_remove(&interp->node);
-    os_mutex_unlock(&alive.lock);
     struct callables *callables = interp->state->callables;
     interp->state->callables = NULL;
     callables_free(callables); /* runs destructors */
@@ -194,9 +222,7 @@ interp_end(struct interp *interp, int64_t grace)
     lending_close(interp->state);
     interp->state = NULL;
     Py_CLEAR(interp->module);
-    compat_end_interpreter(interp->home);
-    free(interp);
-    return true;
+    return end(interp);
 }
 
 /* -- all of them -- */
@@ -223,7 +249,9 @@ interp_count_locked(void)
 {
     int count = 0;
     for (struct list *node = alive.interps.next; node != &alive.interps; node = node->next) {
-        count++;
+        struct interp *interp = LIST_ENTRY(node, struct interp, node);
+        /* Acquire: what its threads did before is done. */
+        count += !atomic_load_explicit(&interp->strays.is_guarded, memory_order_acquire);
     }
     return count;
 }
@@ -238,6 +266,8 @@ void
 interp_after_fork_in_child(void)
 {
     os_mutex_init(&alive.lock);
-    list_init(&alive.interps);
+    while (list_pop_front(&alive.interps) != NULL) {
+        /* unlinked, for who may be about to end it */
+    }
     strays_after_fork_in_child();
 }

@@ -19,7 +19,7 @@ struct interp {
     PyObject *module;           /* ours in it, held; attached only */
     struct state *state;        /* of our module in it; attached only */
     bool failed;                /* its initializer has; no task may run in it */
-    struct list node;           /* of all that there are; their lock */
+    struct list node;           /* of all that there are, or are being made; their lock */
     struct condemned condemned; /* of its home, when it must not be used any more */
     unsigned home_version;      /* home; attached only */
     unsigned tasks;             /* run in it (renewal) */
@@ -27,7 +27,8 @@ struct interp {
     struct {
         unsigned long home, joiner; /* idents of threads that are none */
         unsigned calls;             /* that the interpreter has not made yet */
-    } strays;                       /* of strays; attached only */
+        atomic_bool is_guarded;     /* a guard has its GIL for good; release by that */
+    } strays;                       /* of strays; attached only, but for is_guarded */
     atomic_uint pins;               /* it must not end meanwhile; parked on by interp_end() */
 };
 
@@ -52,7 +53,7 @@ void interp_forget_all(void);
 
 /* -- fork: the lock of the list of all interpreters, a leaf, is held across it; the child has none -- */
 void interp_before_fork(void);
-/* In between: how many there are. */
+/* In between: how many there are in which something may still run. */
 int interp_count_locked(void);
 void interp_after_fork_in_parent(void);
 void interp_after_fork_in_child(void);

@@ -84,26 +84,36 @@ is_awaited(const PyCodeObject *code)
     return is_coroutine(code) || (code->co_flags & CO_GENERATOR) != 0;
 }
 
-/* What C code calls and drops what is raised, or has more to do afterwards. */
+/* What C code calls and drops what is raised, or has more to do afterwards; and the end of a `with` block, which cleans up. */
 static bool
 is_called_in_between(PyCodeObject *code)
 {
-    static const char *const names[] = {"__del__", "call_soon", "call_soon_threadsafe",
-                                        "call_exception_handler", NULL};
+    static const char *const names[] = {"__del__",
+                                        "__exit__",
+                                        "__aexit__",
+                                        "call_soon",
+                                        "call_soon_threadsafe",
+                                        "call_exception_handler",
+                                        NULL};
     const char *name = PyUnicode_AsUTF8(code->co_name);
     return name == NULL || is_one_of(names, name, strlen(name));
 }
 
+/* Whether a value, or one of the first in a tuple or a dict, is a Context: the arguments of a call_soon() are few. */
 static bool
 has_context(PyObject *value)
 {
-    Py_ssize_t position = 0;
+    enum { MOST = 16 };
+    Py_ssize_t position = 0, count = 0;
     PyObject *key, *item;
     bool found = PyContext_CheckExact(value);
-    while (PyDict_CheckExact(value) && !found && PyDict_Next(value, &position, &key, &item)) {
+    while (PyDict_CheckExact(value) && !found && count++ < MOST &&
+           PyDict_Next(value, &position, &key, &item)) {
         found = PyContext_CheckExact(item);
     }
-    for (; PyTuple_CheckExact(value) && !found && position < PyTuple_GET_SIZE(value); position++) {
+    for (; PyTuple_CheckExact(value) && !found && position < PyTuple_GET_SIZE(value) &&
+           position < MOST;
+         position++) {
         found = PyContext_CheckExact(PyTuple_GET_ITEM(value, position));
     }
     return found;
@@ -155,6 +165,9 @@ look_at(struct walk *walk, PyFrameObject *frame, PyCodeObject *code)
         walk->place = is_innermost && walk->shared ? PLACE_CLOSED : PLACE_LIBRARY;
         break;
     }
+    if (is_innermost && compat_is_entering(frame, code)) {
+        walk->place = PLACE_CLOSED;
+    }
     walk->schedules = walk->schedules || (!is_awaited(code) && is_given_context(frame, code));
     if (is_called_in_between(code) || (walk->schedules && is_coroutine(code))) {
         walk->place = PLACE_CLOSED;
@@ -197,15 +210,21 @@ place_of_caller(bool shared)
 
 /* -- cleaning up -- */
 
+/* `left`: how many more exceptions are looked at. */
 static bool
-comes_from(PyObject *exception, PyObject *const *types)
+comes_from(PyObject *exception, PyObject *const *types, int *left)
 {
-    enum { LONGEST_CHAIN = 100 };
     bool found = false;
     PyObject *link = Py_NewRef(exception);
-    for (int i = 0; link != NULL && !found && i < LONGEST_CHAIN; i++) {
+    while (link != NULL && !found && (*left)-- > 0) {
         for (PyObject *const *type = types; *type != NULL && !found; type++) {
             found = Py_IS_TYPE(link, (PyTypeObject *)*type);
+        }
+        PyObject *members = PyObject_TypeCheck(link, (PyTypeObject *)PyExc_BaseExceptionGroup)
+                                ? ((PyBaseExceptionGroupObject *)link)->excs
+                                : NULL;
+        for (Py_ssize_t i = 0; members != NULL && !found && i < PyTuple_GET_SIZE(members); i++) {
+            found = comes_from(PyTuple_GET_ITEM(members, i), types, left);
         }
         Py_SETREF(link, PyException_GetContext(link));
     }
@@ -216,10 +235,12 @@ comes_from(PyObject *exception, PyObject *const *types)
 bool
 place_is_cleaning_up(PyThreadState *tstate, PyObject *const *types)
 {
+    enum { MOST_LINKS = 100 };
     void *position = NULL;
     PyObject *handled;
     while ((handled = compat_next_handled(tstate, &position)) != NULL) {
-        if (comes_from(handled, types)) {
+        int left = MOST_LINKS;
+        if (comes_from(handled, types, &left)) {
             return true;
         }
     }

@@ -12,6 +12,8 @@
  * - No frame may be a destructor's (what is raised there is lost). Between a coroutine and the innermost frame may be no
  *   function that stands in for the loop's `call_soon`: C code of asyncio calls it (future.set_result()) and has more to do
  *   afterwards. Such a function is known by its name, or by a contextvars.Context among its arguments.
+ * - The innermost frame may not be at the call of an `__enter__`: what that has entered would not be left (3.14).
+ * - No frame may be at the end of a `with` block (`__exit__`, `__aexit__`), which cleans up.
  * - The innermost frame may not be of a library module that takes locks for a moment (contextlib, functools, tempfile,
  *   warnings). Where others share the interpreter (a host of coroutines) it may be of no module of the standard library.
  * - No exception that the thread handles, in whatever frame, is or comes from an interruption, or a generator's

@@ -23,8 +23,7 @@ target_of(struct watched *watched)
 static void
 knock(struct watched *watched, uint64_t number)
 {
-    int64_t now = os_now_ns();
-    target_knock(target_of(watched), number, now + (watched->knock_at - now) / 2);
+    target_knock(target_of(watched), number, (watched->knock_at - os_now_ns()) / 2);
 }
 
 /* A worker that was set aside, and what it leaves behind. */

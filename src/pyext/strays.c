@@ -41,6 +41,7 @@ join(void *argument)
         Py_XDECREF(name);
         PyErr_Clear();
         PyThreadState_Clear(tstate);
+        interp->strays.joiner = 0; /* another thread may get its ident */
         PyThreadState_DeleteCurrent();
     }
     interp_unpin(interp);
@@ -108,6 +109,7 @@ guard(void *argument)
         os_word_wait(&never, 0, os_now_ns() + LONGEST_PAUSE);
     }
     PyEval_RestoreThread(tstate);
+    atomic_store_explicit(&interp->strays.is_guarded, true, memory_order_release);
     atomic_fetch_add_explicit(&guards.there, 1, memory_order_release);
     os_word_wake_all(&guards.there);
     for (;;) {
@@ -115,8 +117,8 @@ guard(void *argument)
     }
 }
 
-static bool
-give_up(struct interp *interp)
+bool
+strays_give_up(struct interp *interp)
 {
     if (!compat_can_forget()) {
         return false;
@@ -161,7 +163,7 @@ strays_end(struct interp *interp, int64_t grace)
     begin_join(interp);
     while (!is_alone(interp) || is_joined(interp)) {
         int64_t now = os_now_ns();
-        if (has_end && now - begun >= grace && give_up(interp)) {
+        if (has_end && now - begun >= grace && strays_give_up(interp)) {
             PyEval_SaveThread();
             return false;
         }

@@ -17,6 +17,10 @@
  * attached. False: the interpreter is given up, and the caller detached. `grace`: ns, or OS_FOREVER. */
 bool strays_end(struct interp *interp, int64_t grace);
 
+/* Gives an interpreter up that cannot be ended, which nobody uses any more but what tasks have started. Attached or not. False:
+ * the runtime cannot forget it, or there is no thread for a guard. */
+bool strays_give_up(struct interp *interp);
+
 /* At exit, detached, when no interpreter ends any more: returns once all guards have what they want. Whether there are any. */
 bool strays_await_guards(void);
 

@@ -64,6 +64,15 @@ target_drop(struct target *target)
     }
 }
 
+/* With the GIL of the interpreter that the target is inside. */
+static void
+forget_put_back(struct target *target)
+{
+    target->put_back = 0;
+    target->put_back_until = 0;
+    target->is_met = false;
+}
+
 void
 target_open(struct target *target, struct state *state, uint64_t number, struct host *host)
 {
@@ -72,7 +81,7 @@ target_open(struct target *target, struct state *state, uint64_t number, struct 
     target->exception = state->interrupted;
     target->tstate = PyThreadState_Get();
     target->asked_at = 0;
-    target->put_back = 0;
+    forget_put_back(target);
     target->unsound = false;
     atomic_store_explicit(&target->inside, PyInterpreterState_Get(), memory_order_relaxed);
     /* Release: the watch, which finds INSIDE (acquire), sees what the worker did before. */
@@ -114,11 +123,32 @@ target_interrupt(struct target *target)
     return INTERRUPTION_RAISED;
 }
 
+/* asyncio's CancelledError, if it is there; a new reference, or NULL. For the loop of a task's own, whose other Tasks clean up
+ * by it. */
+static PyObject *
+find_cancelled_error(void)
+{
+    PyObject *name = PyUnicode_FromString("asyncio.exceptions");
+    PyObject *module = name == NULL ? NULL : PyImport_GetModule(name);
+    PyObject *type = NULL;
+    if (module != NULL && PyModule_CheckExact(module)) {
+        PyObject *names = PyModule_GetDict(module); /* borrowed */
+        type = Py_XNewRef(PyDict_GetItemString(names, "CancelledError"));
+    }
+    PyErr_Clear();
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return type;
+}
+
 static bool
 cleans_up(const struct target *target)
 {
-    PyObject *types[] = {target->exception, PyExc_GeneratorExit, NULL};
-    return place_is_cleaning_up(target->tstate, types);
+    PyObject *cancelled = find_cancelled_error();
+    PyObject *types[] = {target->exception, PyExc_GeneratorExit, cancelled, NULL};
+    bool result = place_is_cleaning_up(target->tstate, types);
+    Py_XDECREF(cancelled);
+    return result;
 }
 
 /* For the task that is inside, which may be another one than was meant. */
@@ -149,21 +179,30 @@ static int answer(void *argument);
 static void
 queue_call(struct target *target, PyInterpreterState *interpreter)
 {
-    if (atomic_exchange_explicit(&target->knocking, true, memory_order_acq_rel)) {
-        target_drop(target); /* another one is on its way */
+    if (atomic_exchange_explicit(&target->queued_in, interpreter, memory_order_acq_rel) ==
+        interpreter) {
+        target_drop(target); /* another one is on its way there */
     }
     else if (compat_add_call(interpreter, answer, target) < 0) { /* its queue is full */
-        atomic_store_explicit(&target->knocking, false, memory_order_release);
+        atomic_store_explicit(&target->queued_in, NULL, memory_order_release);
         target_drop(target);
     }
 }
 
-/* Whether the call is made again rather than to wait for the next knock. */
+/* Whether the call is made again rather than to wait for the next knock. With the GIL of the interpreter that the target is
+ * inside. */
 static bool
 is_put_back(struct target *target)
 {
+    bool is_own = PyThread_get_thread_ident() == thread_of(target);
+    int64_t now = os_now_ns();
+    if (target->put_back_until == 0 || (is_own && !target->is_met)) {
+        target->put_back_until =
+            now + atomic_load_explicit(&target->patience, memory_order_relaxed);
+    }
+    target->is_met = target->is_met || is_own;
     target->put_back++;
-    return os_now_ns() < atomic_load_explicit(&target->until, memory_order_relaxed);
+    return now < target->put_back_until;
 }
 
 /* What a knock has the interpreter call. */
@@ -172,24 +211,27 @@ answer(void *argument)
 {
     enum { LOOKS = 32 }; /* CPython makes a call that is put back up to 100 times in a row */
     struct target *target = argument;
-    PyInterpreterState *here = PyInterpreterState_Get();
-    atomic_exchange_explicit(&target->knocking, false, memory_order_acq_rel);
-    enum interruption result = INTERRUPTION_OVER;
-    if (atomic_load_explicit(&target->inside, memory_order_relaxed) == here) {
-        result = target->put_back % LOOKS == 0 ? try_to_interrupt(target) : INTERRUPTION_LATER;
+    PyInterpreterState *here = PyInterpreterState_Get(), *queued_in = here;
+    atomic_compare_exchange_strong_explicit(&target->queued_in, &queued_in, NULL,
+                                            memory_order_acq_rel, memory_order_acquire);
+    if (atomic_load_explicit(&target->inside, memory_order_relaxed) != here) {
+        target_drop(target);
+        return 0;
     }
+    enum interruption result =
+        target->put_back % LOOKS == 0 ? try_to_interrupt(target) : INTERRUPTION_LATER;
     if (result == INTERRUPTION_LATER && is_put_back(target)) {
         queue_call(target, here);
     }
     else {
-        target->put_back = 0;
+        forget_put_back(target);
         target_drop(target);
     }
     return result == INTERRUPTION_RAISED ? -1 : 0;
 }
 
 void
-target_knock(struct target *target, uint64_t number, int64_t until)
+target_knock(struct target *target, uint64_t number, int64_t patience)
 {
     PyInterpreterState *interpreter = atomic_load_explicit(&target->inside, memory_order_relaxed);
     if (interpreter == NULL ||
@@ -201,7 +243,7 @@ target_knock(struct target *target, uint64_t number, int64_t until)
         os_bell_ring(host->bell.ringing); /* so that it says that it gets on */
     }
     atomic_store_explicit(&target->wanted, number, memory_order_relaxed);
-    atomic_store_explicit(&target->until, until, memory_order_relaxed);
+    atomic_store_explicit(&target->patience, patience, memory_order_relaxed);
     target_hold(target);
     queue_call(target, interpreter);
 }

@@ -8,8 +8,9 @@
  *
  * CPython makes the call in whichever thread of the interpreter comes first. Any other thread than the task's puts it back, and so
  * does the task's at a place where it may not be interrupted: the call is made again at the next check of any thread,
- * until half of the time to the next knock is over. So a thread that is only now and then in code of its own is met
- * there, and what runs beside is held up for half of the time at most. CPython makes a call that is put back up to 100 times at each
+ * for as long as half of the time to the next knock, counted from when it is first made, and again from when the task's own
+ * thread first makes it. So a thread that is only now and then in code of its own is met
+ * there, and what runs beside is held up for a part of the time only. CPython makes a call that is put back up to 100 times at each
  * check, so only some of these look. A thread that wants the GIL gets it as ever.
  *
  * A task that cleans up is left alone. One that has swallowed the interruption gets it again, with the next knock. When
@@ -38,11 +39,12 @@ struct target {
     /* Ident of the worker's thread, or of who leases; then written attached to the interpreter, before it is opened
      * (relaxed). */
     atomic_ulong thread;
-    atomic_bool
-        knocking; /* a call is on its way; exchanged (acquire, release) by both sides, so that the one that
-                              * finds it set has its `wanted` seen by that call */
-    _Atomic uint64_t wanted; /* what the last knock was for (relaxed) */
-    _Atomic int64_t until;   /* until when its call is put back (relaxed) */
+    /* The interpreter that the last call was queued in and has not made yet, or NULL. Exchanged (acquire, release) by
+     * both sides, so that a knock that finds its own interpreter here has its `wanted` seen by that call. One that finds
+     * another (a call that came too late stays in an idle interpreter until somebody enters it) queues one more. */
+    _Atomic(PyInterpreterState *) queued_in;
+    _Atomic uint64_t wanted;  /* what the last knock was for (relaxed) */
+    _Atomic int64_t patience; /* ns for which its call is put back (relaxed) */
     /* Where the task is; NULL: there is none that may be interrupted. Written attached to that interpreter: so whoever
      * is attached to one and finds it here is alone with what follows. */
     _Atomic(PyInterpreterState *) inside;
@@ -63,6 +65,8 @@ struct target {
     PyObject *exception;         /* the type to raise; borrowed from the state */
     PyThreadState *tstate;       /* the task's, while it is open */
     unsigned put_back;           /* how often the call has been, in a row */
+    int64_t put_back_until;      /* ... and until when it is; 0: it was made for the first time */
+    bool is_met;                 /* ... and has been made in the task's own thread */
     int64_t asked_at; /* when the task was first met by a call that meant it; 0: not yet */
     bool unsound;     /* the interpreter was interrupted where that may have broken it */
 };
@@ -99,8 +103,8 @@ enum interruption {
 enum interruption target_interrupt(struct target *target);
 
 /* Detached; at most one thread of a process at a time, and no interpreter ends meanwhile. Nothing happens if the call before
- * is still on its way, but that it means `number` now. `until`: how long it is put back, in os_now_ns(). */
-void target_knock(struct target *target, uint64_t number, int64_t until);
+ * is still on its way, but that it means `number` now. `patience`: for how long it is put back, in ns. */
+void target_knock(struct target *target, uint64_t number, int64_t patience);
 
 /* Makes the type Interrupted for this interpreter. 0, or -1 with an exception. */
 int target_register_types(struct state *state);

@@ -273,6 +273,18 @@ def busy_in_closed_generator(said):
     generator.close()
 
 
+def busy_in_exit(said):
+    class Manager:
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *_):
+            busy(said)
+
+    with Manager():
+        pass
+
+
 def busy_then_spin(said: int, where: str) -> None:
     """Be busy in code that others call, and then run for ever in code that nobody else does."""
     globals()[f"busy_in_{where}"](said)
@@ -280,7 +292,48 @@ def busy_then_spin(said: int, where: str) -> None:
         pass
 
 
-def busy_after_interruption(said: int) -> None:
+def clean_up_in_except_star(said: int) -> None:
+    try:
+        spin(said)
+    except* Interrupted:
+        busy(said)
+
+
+def clean_up_after_a_group(said: int) -> None:
+    try:
+        try:
+            spin(said)
+        except Interrupted as error:
+            interruption = error
+        raise BaseExceptionGroup("several", [interruption])
+    finally:
+        busy(said)
+
+
+def clean_up_in_a_sibling(said: int) -> None:
+    """A Task of the task's own loop is interrupted; the other one is cancelled by that."""
+    import asyncio
+
+    async def turn():
+        say(said, "S")
+        while True:
+            await asyncio.sleep(0)
+
+    async def wait():
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            busy(said)
+
+    async def main():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(wait())
+            group.create_task(turn())
+
+    asyncio.run(main())
+
+
+def clean_up_handling_something_else(said: int) -> None:
     """Clean up in a generator that has been handling something else since before."""
 
     def generate():
@@ -297,6 +350,31 @@ def busy_after_interruption(said: int) -> None:
         spin(said)
     finally:
         next(generator)
+
+
+lock = threading.Lock()
+
+
+def enter_in_a_loop(said: int) -> None:
+    say(said, "S")
+    while True:
+        with lock:
+            pass
+
+
+def is_lock_held() -> bool:
+    held = lock.locked()
+    if held:
+        lock.release()
+    return held
+
+
+def wait_in_a_loop(said: int) -> None:
+    """Wait for most of the time, for ten times as long as is between two knocks."""
+    event = threading.Event()
+    say(said, "S")
+    while not event.wait(0.64):
+        pass
 
 
 def clean_up_beside_threads(said: int, count: int) -> None:

@@ -313,6 +313,7 @@ def test_interrupted_in_an_interpreter_that_another_worker_has_made(pool, gate, 
         "destructor",
         "import",
         "closed_generator",
+        "exit",
     ],
 )
 def test_code_that_others_have_called_is_left_alone(pool, gate, where):
@@ -326,10 +327,35 @@ def test_code_that_others_have_called_is_left_alone(pool, gate, where):
     assert gate.listen() == "be"
 
 
-def test_a_clean_up_that_handles_something_else_is_left_alone(single, gate):
-    start(single, gate, stopping_jobs.busy_after_interruption).cancel()
+@pytest.mark.parametrize(
+    "clean_up",
+    [
+        stopping_jobs.clean_up_in_except_star,
+        stopping_jobs.clean_up_after_a_group,
+        stopping_jobs.clean_up_in_a_sibling,
+        stopping_jobs.clean_up_handling_something_else,
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_every_clean_up_is_left_alone(single, gate, clean_up):
+    start(single, gate, clean_up).cancel()
     assert single.submit(interpreter(jobs.add), 1).result(TIMEOUT) == 1
     assert gate.listen() == "Sbe"
+
+
+def test_what_a_with_block_has_entered_is_left(single, gate):
+    """No interruption comes between the call of `__enter__` and the block."""
+    for _ in range(50):
+        start(single, gate, stopping_jobs.enter_in_a_loop).cancel()
+        assert single.submit(interpreter(stopping_jobs.is_lock_held)).result(TIMEOUT) is False
+
+
+def test_a_task_that_waits_for_most_of_the_time(pool, gates):
+    """It is met when it comes back to its own code, whenever it was knocked at meanwhile."""
+    executor = pool(4, max_interpreters=4, grace=2 * TIMEOUT)
+    for future in [start(executor, gates(), stopping_jobs.wait_in_a_loop) for _ in range(4)]:
+        assert future.cancel()
+    wait_until(lambda: executor.stats().running == 0, "end of the tasks")
 
 
 @pytest.mark.parametrize("count", [1, 4])
