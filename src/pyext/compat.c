@@ -50,19 +50,26 @@ compat_new_interpreter(const char **why)
 }
 
 #if PY_VERSION_HEX < 0x030E0000
-/* Joins what threading.Thread started in this interpreter, then counts who is left. */
+/* Calls a function without arguments, if its module has been imported. What it raises is dropped. */
+static void
+call_if_imported(const char *module_name, const char *function)
+{
+    PyObject *name = PyUnicode_FromString(module_name);
+    PyObject *module = name == NULL ? NULL : PyImport_GetModule(name);
+    PyObject *done = module == NULL ? NULL : PyObject_CallMethod(module, function, NULL);
+    PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+}
+
+/* Does what Py_EndInterpreter() does first, joining threads and calling what `atexit` has, either of which may start
+ * more; then looks whether any is left. */
 static bool
 other_threads_left(PyThreadState *tstate)
 {
-    PyObject *name = PyUnicode_FromString("threading");
-    PyObject *threading = name == NULL ? NULL : PyImport_GetModule(name);
-    Py_XDECREF(name);
-    if (threading != NULL) {
-        PyObject *done = PyObject_CallMethod(threading, "_shutdown", NULL);
-        Py_XDECREF(done);
-        Py_DECREF(threading);
-    }
-    PyErr_Clear();
+    call_if_imported("threading", "_shutdown");
+    call_if_imported("atexit", "_run_exitfuncs");
     PyThreadState *head = PyInterpreterState_ThreadHead(PyThreadState_GetInterpreter(tstate));
     return head != tstate || PyThreadState_Next(head) != NULL;
 }
