@@ -9,6 +9,7 @@ it hooks.
 import marshal
 import sys
 from _contextvars import Context, copy_context
+from itertools import count
 
 from aiointerpreters import _core as _imported_core
 
@@ -28,17 +29,20 @@ def describe(filters: tuple, with_levels: bool, imported: set) -> tuple:
     Args:
         filters: The items of `warnings.filters`.
         with_levels: Whether a worker has asked for the levels of loggers.
-        imported: Names of modules that were put into `sys.modules` since the last call.
+        imported: Names of modules that may have been put into `sys.modules`, among them all that
+            were since the last description that workers have got.
     """
     described = [_describe_filter(item) for item in filters or ()]
     levels = _levels() if with_levels else None
     _note_reloads(imported)
     settings = {name: getattr(sys, name, None) for name in _SETTINGS}
-    others = (settings, list(_reloads.items())) if _reloads or settings != _SETTINGS else None
+    reloads = sorted(_reloads.items(), key=lambda item: item[1])
+    others = (settings, reloads) if _reloads or settings != _SETTINGS else None
     return tuple(item for item in described if item is not None), levels, others
 
 
 # Attributes of `sys` that follow the caller's, and what they are in a new interpreter.
+# is_setting() in home.c knows their names.
 _SETTINGS = {
     "dont_write_bytecode": bool(sys.flags.dont_write_bytecode),
     "pycache_prefix": None,
@@ -47,8 +51,9 @@ _SETTINGS = {
 
 # The modules that were imported, by name: their specs. Each import and each reload makes one.
 _specs: dict[str, object] = {}
-# How often modules were reloaded, by name, in the order of their last reloads.
+# The modules that were reloaded, by name: the number of the last reload.
 _reloads: dict[str, int] = {}
+_reload_numbers = count(1)
 
 
 def _spec_of(module: object) -> object:
@@ -68,8 +73,10 @@ def _note_reloads(imported: set) -> None:
     for name in imported.difference(_MAIN_MODULES):
         spec = _spec_of(sys.modules.get(name))
         if spec is not None and _specs.setdefault(name, spec) is not spec:
+            # In this order: threads may be here at once, and none may pass over a reload that is
+            # not in _reloads yet.
+            _reloads[name] = next(_reload_numbers)
             _specs[name] = spec
-            _reloads[name] = _reloads.pop(name, 0) + 1
 
 
 def _describe_filter(item: object) -> tuple | None:
@@ -175,9 +182,9 @@ def apply(rest: tuple, timeout: float | None) -> None:
         if value != _settings_taken[name]:
             setattr(sys, name, value)
             _settings_taken[name] = value
-    for name, count in reloads:
-        if _reloads_taken.get(name) != count:
-            _reloads_taken[name] = count
+    for name, number in reloads:
+        if _reloads_taken.get(name) != number:
+            _reloads_taken[name] = number
             _reload(name)
 
 

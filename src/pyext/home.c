@@ -45,19 +45,53 @@ home_init(void)
 /* What tells of a change by itself. Written and read under the GIL of the main interpreter, where alone
  * executors live; static, since Python's dicts outlive our module there. */
 static struct {
-    PyObject *modules;  /* sys.modules; compared only */
-    PyObject *imported; /* set of str: what was put there since the last look; held */
+    PyObject *sys_dict; /* as the following, compared only */
+    PyObject *modules;  /* sys.modules */
+    PyObject *environ;
+    PyObject *imported; /* set of str: what was put into sys.modules, to be described; held */
     unsigned imports;   /* counts them */
-    bool changed;       /* one of the dicts, since the last look */
+    unsigned touched;   /* counts the changes of any of the dicts */
+    unsigned found;     /* `touched` before find_again() last ran */
+    bool changed;       /* something that is described, since a description was last begun */
+    bool polling;       /* not every dict can be watched: as if all of them changed all the time */
     int id;             /* of the watcher */
 } watched;
 
+/* Describing runs Python, so other threads change and describe something meanwhile, and so may what it calls. Who
+ * begins to describe takes back what tells of a change; until that description or one that was begun later is
+ * published, everybody else describes, too. One that was begun before what is published is dropped. Guarded as
+ * `watched`. */
+static struct {
+    uint64_t begun;     /* counts the descriptions */
+    uint64_t published; /* which of them is */
+} descriptions;
+
+/* Whether a key of sys.__dict__ is that of a setting: those of _SETTINGS in _home.py. */
+static bool
+is_setting(PyObject *key)
+{
+    static const char *const names[] = {"dont_write_bytecode", "pycache_prefix", "tracebacklimit"};
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++) {
+        if (PyUnicode_EqualToUTF8(key, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `key` is NULL for changes of the whole dict. */
 static int
 on_change(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value)
 {
-    watched.changed = true;
-    if (dict == watched.modules && value != NULL && PyUnicode_CheckExact(key) &&
+    watched.touched++;
+    bool is_name = key != NULL && PyUnicode_CheckExact(key);
+    if (dict == watched.environ || key == NULL ||
+        (dict == watched.sys_dict && is_name && is_setting(key))) {
+        watched.changed = true;
+    }
+    if (dict == watched.modules && value != NULL && is_name &&
         (event == PyDict_EVENT_ADDED || event == PyDict_EVENT_MODIFIED)) {
+        watched.changed = true;
         watched.imports++;
         return PySet_Add(watched.imported, key);
     }
@@ -67,26 +101,28 @@ on_change(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *valu
 unsigned
 home_imports(void)
 {
-    return watched.imports;
+    return watched.polling ? ++watched.imports : watched.imports;
+}
+
+/* CPython has eight watchers for everybody. */
+static void
+watch(PyObject *dict)
+{
+    if (!watched.polling && PyDict_Watch(watched.id, dict) < 0) {
+        PyErr_Clear();
+        watched.polling = true;
+    }
 }
 
 /* sys.__dict__, sys.modules and the dict of bytes below os.environ; that of warnings joins them later. */
-static int
-watch_dicts(struct state *state)
+static void
+watch_dicts(void)
 {
-    PyObject *posix = PyImport_ImportModule("posix");
-    PyObject *environ = posix == NULL ? NULL : PyObject_GetAttrString(posix, "environ");
-    Py_XDECREF(posix);
-    watched.modules = PyImport_GetModuleDict();
-    watched.imported = environ == NULL ? NULL : PySet_New(NULL);
-    watched.id = watched.imported == NULL ? -1 : PyDict_AddWatcher(on_change);
-    watched.changed = true;
-    state->environ = environ;
-    return watched.id < 0 || PyDict_Watch(watched.id, state->sys_dict) < 0 ||
-                   PyDict_Watch(watched.id, watched.modules) < 0 ||
-                   PyDict_Watch(watched.id, environ) < 0
-               ? -1
-               : 0;
+    watched.polling = compat_is_safe_mode() || (watched.id = PyDict_AddWatcher(on_change)) < 0;
+    PyErr_Clear();
+    watch(watched.sys_dict);
+    watch(watched.modules);
+    watch(watched.environ);
 }
 
 /* A setting of this interpreter that a function of C without arguments tells. A new reference. */
@@ -114,16 +150,46 @@ find_to_ask(const char *module_name, const char *name)
     return function;
 }
 
-/* -1 with an exception. */
+/* The dict of bytes below os.environ, or None if a program has replaced it. A new reference. */
+static PyObject *
+find_environ(void)
+{
+    PyObject *posix = PyImport_ImportModule("posix");
+    PyObject *environ = posix == NULL ? NULL : PyObject_GetAttrString(posix, "environ");
+    PyErr_Clear();
+    Py_XDECREF(posix);
+    if (environ == NULL || !PyDict_CheckExact(environ)) {
+        Py_XSETREF(environ, Py_NewRef(Py_None));
+    }
+    return environ;
+}
+
+/* Imports, so that other threads may do the same meanwhile; what comes after that is done once. -1 with an
+ * exception. */
 static int
 begin(struct state *state)
 {
-    state->home_mark = PyUnicode_InternFromString("aiointerpreters");
-    state->sys_dict = PyImport_ImportModule("sys");
-    if (state->sys_dict != NULL) {
-        Py_SETREF(state->sys_dict, Py_NewRef(PyModule_GetDict(state->sys_dict)));
+    PyObject *mark = PyUnicode_InternFromString("aiointerpreters");
+    PyObject *sys = mark == NULL ? NULL : PyImport_ImportModule("sys");
+    PyObject *environ = sys == NULL ? NULL : find_environ();
+    PyObject *imported = environ == NULL ? NULL : PySet_New(NULL);
+    if (imported != NULL && state->environ == NULL) {
+        watched.sys_dict = PyModule_GetDict(sys);
+        watched.modules = PyImport_GetModuleDict();
+        watched.environ = environ;
+        watched.imported = Py_NewRef(imported);
+        watched.changed = true;
+        watched.touched++;
+        watch_dicts();
+        state->home_mark = Py_NewRef(mark);
+        state->sys_dict = Py_NewRef(watched.sys_dict);
+        state->environ = Py_NewRef(environ);
     }
-    return state->home_mark == NULL || state->sys_dict == NULL ? -1 : watch_dicts(state);
+    Py_XDECREF(mark);
+    Py_XDECREF(sys);
+    Py_XDECREF(environ);
+    Py_XDECREF(imported);
+    return imported == NULL ? -1 : 0;
 }
 
 /* A list that stands in a namespace; NULL without an exception when a program has removed or replaced
@@ -145,7 +211,8 @@ current_filters(void)
 {
     PyObject *module = NULL, *filters = NULL;
     if (PyDict_GetItemStringRef(PyImport_GetModuleDict(), "warnings", &module) > 0 &&
-        PyModule_Check(module) && PyDict_Watch(watched.id, PyModule_GetDict(module)) == 0) {
+        PyModule_Check(module)) {
+        watch(PyModule_GetDict(module));
         filters = list_in(PyModule_GetDict(module), "filters");
     }
     PyErr_Clear();
@@ -199,7 +266,7 @@ is_same_setting(PyObject *now, PyObject *seen)
 
 /* Asks for the settings anew, which takes some nanoseconds each. -1 with an exception. */
 static int
-look_at_settings(struct state *state, bool *unchanged)
+are_settings_unchanged(struct state *state)
 {
     for (int i = 0; i < HOME_SETTINGS; i++) {
         PyObject *seen = state->settings_seen[i];
@@ -209,22 +276,29 @@ look_at_settings(struct state *state, bool *unchanged)
         }
         PyObject *now = setting_now(state, i);
         int same = is_same_setting(now, seen);
-        if (same != 1) {
-            Py_XSETREF(state->settings_seen[i], Py_XNewRef(now));
-            *unchanged = false;
-        }
         Py_XDECREF(now);
-        if (same < 0) {
-            return -1;
+        if (same != 1) {
+            return same;
         }
     }
-    return 0;
+    return 1;
 }
 
-static void
-publish(const void *bytes, size_t size, unsigned char *copy)
+/* What is there already has nobody take it over again. -1 with an exception. */
+static int
+publish(PyObject *bytes)
 {
-    memcpy(copy, bytes, size);
+    size_t size = (size_t)PyBytes_GET_SIZE(bytes);
+    /* Who writes it has the GIL that we have. */
+    if (size == noted.size && memcmp(noted.bytes, PyBytes_AS_STRING(bytes), size) == 0) {
+        return 0;
+    }
+    unsigned char *copy = malloc(size);
+    if (copy == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memcpy(copy, PyBytes_AS_STRING(bytes), size);
     os_mutex_lock(&noted.lock);
     unsigned char *old = noted.bytes;
     noted.bytes = copy;
@@ -232,6 +306,7 @@ publish(const void *bytes, size_t size, unsigned char *copy)
     atomic_fetch_add_explicit(&noted.version, 1, memory_order_release);
     os_mutex_unlock(&noted.lock);
     free(old);
+    return 0;
 }
 
 /* What is no str (a pathlib.Path, say) is nothing to the import system either. */
@@ -248,42 +323,32 @@ strings_of(PyObject *seen)
     return strings;
 }
 
-static int
-encode_and_publish(PyObject *value)
+/* What was put into sys.modules, as far as we know: while we poll, all of it. A new set. */
+static PyObject *
+imported_names(void)
 {
-    PyObject *bytes = PyMarshal_WriteObjectToString(value, Py_MARSHAL_VERSION);
-    if (bytes == NULL) {
-        return -1;
+    if (!watched.polling) {
+        return PySet_New(watched.imported);
     }
-    size_t size = (size_t)PyBytes_GET_SIZE(bytes);
-    unsigned char *copy = malloc(size);
-    if (copy == NULL) {
-        PyErr_NoMemory();
+    PyObject *names = PyDict_Keys(watched.modules);
+    if (names != NULL) {
+        Py_SETREF(names, PySet_New(names));
     }
-    else {
-        publish(PyBytes_AS_STRING(bytes), size, copy);
-    }
-    Py_DECREF(bytes);
-    return copy == NULL ? -1 : 0;
+    return names;
 }
 
 /* What the Python room makes of the filters and the levels, and what it finds itself. */
 static PyObject *
 describe_rest(struct state *state, PyObject *filters)
 {
+    PyObject *imported = imported_names();
+    if (imported == NULL || (state->level_cache != NULL && /* first: a level may change meanwhile */
+                             PyDict_SetItem(state->level_cache, state->home_mark, Py_None) < 0)) {
+        Py_XDECREF(imported);
+        return NULL;
+    }
     PyObject *levels = state->level_cache != NULL ? Py_True : Py_False;
-    PyObject *imported = watched.imported;
-    watched.imported = PySet_New(NULL);
-    if (watched.imported == NULL) {
-        watched.imported = imported;
-        return NULL;
-    }
-    PyObject *args[] = {filters != NULL ? filters : Py_None, levels, imported};
-    if (state->level_cache != NULL && /* first: a level may change meanwhile */
-        PyDict_SetItem(state->level_cache, state->home_mark, Py_None) < 0) {
-        Py_DECREF(imported);
-        return NULL;
-    }
+    PyObject *args[] = {filters, levels, imported};
     PyObject *rest = state_call("_home", "describe", args, 3);
     Py_DECREF(imported);
     return rest;
@@ -297,41 +362,118 @@ tuple_of(PyObject *list, PyObject *before)
                             : PyTuple_New(0);
 }
 
+/* What is compared before the next description; held. */
+struct picture {
+    PyObject *lists[HOME_LISTS];
+    PyObject *settings[HOME_SETTINGS];
+};
+
 /* -1 with an exception. */
 static int
-note(struct state *state)
+take_picture(struct state *state, struct picture *picture)
 {
-    PyObject *seen[HOME_LISTS] = {NULL};
-    bool complete = true;
     for (int i = 0; i < HOME_LISTS; i++) {
-        seen[i] = tuple_of(state->lists[i], state->seen[i]);
-        complete = complete && seen[i] != NULL;
+        picture->lists[i] = tuple_of(state->lists[i], state->seen[i]);
+        if (picture->lists[i] == NULL) {
+            return -1;
+        }
     }
-    PyObject *path = !complete ? NULL : strings_of(seen[HOME_PATH]);
-    PyObject *argv = !complete ? NULL : strings_of(seen[HOME_ARGV]);
+    for (int i = 0; i < HOME_SETTINGS; i++) {
+        picture->settings[i] = setting_now(state, i);
+        if (picture->settings[i] == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Has the picture be the one that was seen, and in it what was seen before. */
+static void
+exchange(struct state *state, struct picture *picture)
+{
+    for (int i = 0; i < HOME_LISTS; i++) {
+        PyObject *before = state->seen[i];
+        state->seen[i] = picture->lists[i];
+        picture->lists[i] = before;
+    }
+    for (int i = 0; i < HOME_SETTINGS; i++) {
+        PyObject *before = state->settings_seen[i];
+        state->settings_seen[i] = picture->settings[i];
+        picture->settings[i] = before;
+    }
+}
+
+static void
+let_go(struct picture *picture)
+{
+    for (int i = 0; i < HOME_LISTS; i++) {
+        Py_XDECREF(picture->lists[i]);
+    }
+    for (int i = 0; i < HOME_SETTINGS; i++) {
+        Py_XDECREF(picture->settings[i]);
+    }
+}
+
+/* What take_over() takes, as a bytes object, or NULL with an exception. */
+static PyObject *
+describe(struct state *state, const struct picture *picture)
+{
+    PyObject *path = strings_of(picture->lists[HOME_PATH]);
+    PyObject *argv = strings_of(picture->lists[HOME_ARGV]);
     PyObject *rest =
-        !complete
-            ? NULL
-            : describe_rest(state, state->lists[HOME_FILTERS] == NULL ? NULL : seen[HOME_FILTERS]);
+        path == NULL || argv == NULL ? NULL : describe_rest(state, picture->lists[HOME_FILTERS]);
     PyObject *settings = rest == NULL ? NULL : PyTuple_New(HOME_SETTINGS);
     for (int i = 0; settings != NULL && i < HOME_SETTINGS; i++) {
-        PyTuple_SET_ITEM(settings, i, Py_NewRef(state->settings_seen[i]));
+        PyTuple_SET_ITEM(settings, i, Py_NewRef(picture->settings[i]));
     }
-    PyObject *value = path == NULL || argv == NULL || settings == NULL
-                          ? NULL
-                          : PyTuple_Pack(5, path, argv, state->environ, settings, rest);
-    int result = value == NULL ? -1 : encode_and_publish(value);
-    for (int i = 0; i < HOME_LISTS; i++) {
-        if (result == 0) {
-            Py_XSETREF(state->seen[i], Py_NewRef(seen[i]));
-        }
-        Py_XDECREF(seen[i]);
-    }
+    PyObject *value =
+        settings == NULL ? NULL : PyTuple_Pack(5, path, argv, state->environ, settings, rest);
+    /* Since version 3, the bytes also depend on how often the objects are held. */
+    PyObject *bytes = value == NULL ? NULL : PyMarshal_WriteObjectToString(value, 2);
     Py_XDECREF(path);
     Py_XDECREF(argv);
     Py_XDECREF(rest);
     Py_XDECREF(settings);
     Py_XDECREF(value);
+    return bytes;
+}
+
+/* -1 with an exception. */
+static int
+describe_and_publish(struct state *state)
+{
+    uint64_t self = ++descriptions.begun;
+    unsigned imports = watched.imports;
+    watched.changed = false; /* first: it may change meanwhile */
+    struct picture picture = {{NULL}, {NULL}};
+    PyObject *bytes = take_picture(state, &picture) < 0 ? NULL : describe(state, &picture);
+    int result = bytes == NULL ? -1 : 0;
+    /* From here on no Python runs. */
+    if (bytes != NULL && self > descriptions.published && (result = publish(bytes)) == 0) {
+        descriptions.published = self;
+        exchange(state, &picture);
+        if (imports == watched.imports) { /* else there is a reload that we may have missed */
+            PySet_Clear(watched.imported);
+        }
+    }
+    Py_XDECREF(bytes);
+    let_go(&picture);
+    return result;
+}
+
+/* What describes may run a destructor or a handler of a signal that submits something, which is described, too;
+ * and so on, if it is what we describe that submits. -1 with an exception. */
+static int
+note(struct state *state)
+{
+    enum { MOST_NESTED = 2 };
+    static _Thread_local int nested;
+    if (nested == MOST_NESTED) {
+        return 0; /* with what was published last */
+    }
+    nested++;
+    int result = describe_and_publish(state);
+    nested--;
     return result;
 }
 
@@ -339,17 +481,32 @@ note(struct state *state)
 static void
 find_again(struct state *state)
 {
-    Py_XSETREF(state->lists[HOME_PATH], list_in(state->sys_dict, "path"));
-    Py_XSETREF(state->lists[HOME_ARGV], list_in(state->sys_dict, "argv"));
-    Py_XSETREF(state->lists[HOME_FILTERS], current_filters());
+    unsigned touched = watched.touched;
+    PyObject *lists[HOME_LISTS] = {
+        [HOME_PATH] = list_in(state->sys_dict, "path"),
+        [HOME_ARGV] = list_in(state->sys_dict, "argv"),
+        [HOME_FILTERS] = current_filters(),
+    };
+    for (int i = 0; i < HOME_LISTS; i++) {
+        PyObject *before = state->lists[i];
+        state->lists[i] = lists[i];
+        lists[i] = before;
+    }
     static const char *const places[HOME_SETTINGS][2] = {
         [HOME_INT_MAX_STR_DIGITS] = {"sys", "get_int_max_str_digits"},
         [HOME_SOCKET_TIMEOUT] = {"_socket", "getdefaulttimeout"},
     };
     for (int i = 0; i < HOME_SETTINGS; i++) {
         if (state->setting_getters[i] == NULL && places[i][0] != NULL) {
-            state->setting_getters[i] = find_to_ask(places[i][0], places[i][1]);
+            PyObject *getter = find_to_ask(places[i][0], places[i][1]);
+            if (getter != NULL) {
+                Py_XSETREF(state->setting_getters[i], getter);
+            }
         }
+    }
+    watched.found = touched;
+    for (int i = 0; i < HOME_LISTS; i++) {
+        Py_XDECREF(lists[i]);
     }
 }
 
@@ -359,20 +516,18 @@ home_note(struct state *state)
     if (state->environ == NULL && begin(state) < 0) {
         return -1;
     }
-    bool unchanged = !watched.changed;
-    if (watched.changed) {
-        watched.changed = false; /* first: it may change meanwhile */
+    if (watched.polling || watched.touched != watched.found) {
         find_again(state);
     }
-    unchanged = unchanged && is_unchanged(state->lists[HOME_PATH], state->seen[HOME_PATH]) &&
-                is_unchanged(state->lists[HOME_ARGV], state->seen[HOME_ARGV]) &&
-                is_unchanged(state->lists[HOME_FILTERS], state->seen[HOME_FILTERS]) &&
-                are_levels_unchanged(state);
-    if (look_at_settings(state, &unchanged) < 0 || (!unchanged && note(state) < 0)) {
-        watched.changed = true; /* to be tried again */
-        return -1;
-    }
-    return 0;
+    int unchanged = !watched.polling && !watched.changed &&
+                            descriptions.begun == descriptions.published &&
+                            is_unchanged(state->lists[HOME_PATH], state->seen[HOME_PATH]) &&
+                            is_unchanged(state->lists[HOME_ARGV], state->seen[HOME_ARGV]) &&
+                            is_unchanged(state->lists[HOME_FILTERS], state->seen[HOME_FILTERS]) &&
+                            are_levels_unchanged(state)
+                        ? are_settings_unchanged(state)
+                        : 0;
+    return unchanged < 0 ? -1 : unchanged ? 0 : note(state);
 }
 
 void
@@ -452,10 +607,12 @@ is_as_made(PyObject *rest)
 static int
 set_list(const char *name, PyObject *strings)
 {
-    PyObject *list = PySys_GetObject(name);
-    return list != NULL && PyList_Check(list)
-               ? PyList_SetSlice(list, 0, PyList_GET_SIZE(list), strings)
-               : PySys_SetObject(name, strings);
+    PyObject *list = Py_XNewRef(PySys_GetObject(name)); /* what is freed may set another */
+    int result = list != NULL && PyList_Check(list)
+                     ? PyList_SetSlice(list, 0, PyList_GET_SIZE(list), strings)
+                     : PySys_SetObject(name, strings);
+    Py_XDECREF(list);
+    return result;
 }
 
 /* The dict below os.environ, past its methods: the process has been told by the caller. What a task has set
@@ -464,13 +621,10 @@ static int
 take_environ(struct state *state, PyObject *theirs)
 {
     PyObject *before = state->environ_taken;
-    PyObject *posix = PyImport_ImportModule("posix");
-    PyObject *ours = posix == NULL ? NULL : PyObject_GetAttrString(posix, "environ");
-    Py_XDECREF(posix);
-    if (ours == NULL || !PyDict_Check(ours)) {
-        PyErr_Clear();
-        Py_XDECREF(ours);
-        return 0; /* a task has removed it */
+    PyObject *ours = find_environ();
+    if (ours == Py_None || theirs == Py_None) {
+        Py_DECREF(ours);
+        return 0;
     }
     int result = 0;
     if (before == NULL) {
@@ -486,9 +640,8 @@ take_environ(struct state *state, PyObject *theirs)
     }
     at = 0;
     while (before != NULL && result == 0 && PyDict_Next(before, &at, &name, &value)) {
-        if (PyDict_Contains(theirs, name) == 0 && PyDict_Pop(ours, name, NULL) < 0) {
-            result = -1;
-        }
+        int kept = PyDict_Contains(theirs, name);
+        result = kept < 0 || (kept == 0 && PyDict_Pop(ours, name, NULL) < 0) ? -1 : 0;
     }
     Py_DECREF(ours);
     if (result == 0) {
@@ -508,12 +661,14 @@ take_settings(struct state *state, PyObject *settings)
         int same = value == NULL   ? -1
                    : taken == NULL ? 0
                                    : PyObject_RichCompareBool(taken, value, Py_EQ);
-        PyObject *setter = same != 0 ? NULL : PySys_GetObject(setters[i]); /* borrowed */
+        PyObject *setter = same != 0 ? NULL : Py_XNewRef(PySys_GetObject(setters[i]));
         PyObject *done = setter == NULL ? NULL : PyObject_CallOneArg(setter, value);
-        if (same < 0 || (setter != NULL && done == NULL)) {
+        bool failed = same < 0 || (setter != NULL && done == NULL);
+        Py_XDECREF(setter);
+        Py_XDECREF(done);
+        if (failed) {
             return -1;
         }
-        Py_XDECREF(done);
         Py_XSETREF(state->settings_seen[i], Py_NewRef(value));
     }
     return 0;
@@ -523,8 +678,8 @@ static int
 take_over(struct state *state, PyObject *value)
 {
     PyObject *path, *argv, *environ, *settings, *rest;
-    if (!PyArg_ParseTuple(value, "O!O!O!O!O!", &PyList_Type, &path, &PyList_Type, &argv,
-                          &PyDict_Type, &environ, &PyTuple_Type, &settings, &PyTuple_Type, &rest) ||
+    if (!PyArg_ParseTuple(value, "O!O!OO!O!", &PyList_Type, &path, &PyList_Type, &argv, &environ,
+                          &PyTuple_Type, &settings, &PyTuple_Type, &rest) ||
         set_list("path", path) < 0 || set_list("argv", argv) < 0 ||
         take_environ(state, environ) < 0 || take_settings(state, settings) < 0) {
         return -1;

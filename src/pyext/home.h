@@ -4,7 +4,8 @@
  *
  * One copy for the process, with a version: the submitter makes a new one when something of it has
  * changed, a worker takes it over when it sees that the version is not the one it has. Most changes tell of
- * themselves (PyDict_Watch); lists are compared, by the identity of their items.
+ * themselves (PyDict_Watch; where that is not to be had, and in safe mode, each submit makes a copy and compares
+ * it); lists are compared, by the identity of their items.
  */
 #ifndef AIOINTERP_HOME_H
 #define AIOINTERP_HOME_H
@@ -19,7 +20,8 @@ int home_init(void);
 int home_note(struct state *state);
 
 /* How often something was put into sys.modules, since the first home_note(): who knows a module need not
- * look whether it was reloaded before this changes. Under the main interpreter's GIL. */
+ * look whether it was reloaded before this changes, which it does at each call if nothing tells. Under the
+ * main interpreter's GIL. */
 unsigned home_imports(void);
 
 /* In a worker's interpreter, attached: brings it to what was noted last. `version` is what this

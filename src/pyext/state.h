@@ -94,7 +94,7 @@ struct state {
     /* of home: what was last noted, in a worker what was last taken over */
     PyObject *settings_seen[HOME_SETTINGS];
     PyObject *setting_getters[HOME_SETTINGS]; /* C functions; NULL while there is none */
-    PyObject *environ;                        /* the dict of bytes below os.environ */
+    PyObject *environ;                        /* the dict of bytes below os.environ, or None */
     PyObject *sys_dict;                       /* sys.__dict__ */
     PyObject *lists[HOME_LISTS]; /* sys.path, sys.argv, warnings.filters; NULL: it is no list */
     PyObject *seen[HOME_LISTS];  /* tuples of what was in them */

@@ -189,3 +189,20 @@ def read_input(how):
     if how == "buffer":
         return sys.stdin.buffer.read()
     return getattr(sys.stdin, how)()
+
+
+def add_argument(text):
+    sys.argv.append(text)
+
+
+def seen_here(*names):
+    """Of the environment, two settings, the end of the path, the level of the root logger."""
+    import logging
+
+    return (
+        *environment_of(*names),
+        getattr(sys, "tracebacklimit", None),
+        sys.pycache_prefix,
+        sys.path[-1],
+        logging.root.level,
+    )
