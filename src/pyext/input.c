@@ -51,6 +51,14 @@ get_closed(PyObject *Py_UNUSED(self), void *Py_UNUSED(ignored))
     Py_RETURN_FALSE;
 }
 
+/* Its class holds the module. */
+static int
+traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
 #define REFUSES(name) {name, _PyCFunction_CAST(refuse), METH_VARARGS | METH_KEYWORDS, NULL}
 
 static PyMethodDef methods[] = {
@@ -79,6 +87,7 @@ static PyGetSetDef attributes[] = {
 
 static PyType_Slot slots[] = {
     {Py_tp_doc, "sys.stdin of a worker, which refuses to read (private)."},
+    {Py_tp_traverse, traverse},
     {Py_tp_methods, methods},
     {Py_tp_getset, attributes},
     {Py_tp_iter, PyObject_SelfIter},
@@ -89,7 +98,8 @@ static PyType_Slot slots[] = {
 static PyType_Spec spec = {
     .name = "aiointerpreters._core.NoInput",
     .basicsize = sizeof(PyObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
     .slots = slots,
 };
 

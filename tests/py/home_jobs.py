@@ -206,3 +206,11 @@ def seen_here(*names):
         sys.path[-1],
         logging.root.level,
     )
+
+
+def referents_of_input():
+    """Whether the collector follows sys.stdin to its class, and from there to the module."""
+    import gc
+
+    kind = type(sys.stdin)
+    return gc.is_tracked(sys.stdin), kind in gc.get_referents(sys.stdin)

@@ -199,3 +199,7 @@ def test_tasks_cannot_read_what_is_typed(tmp_path):
         "pass them as arguments, or submit the function untagged",
         "the caller's",
     )
+
+
+def test_sys_stdin_is_seen_by_the_collector(executor):
+    assert run(executor, home_jobs.referents_of_input) == (True, True)
