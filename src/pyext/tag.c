@@ -544,8 +544,20 @@ typedef struct {
 static PyObject *
 doc_descr_get(PyObject *op, PyObject *instance, PyObject *Py_UNUSED(owner))
 {
-    return instance == NULL ? Py_NewRef(((DocObject *)op)->of_class)
-                            : PyObject_GetAttrString(((TagObject *)instance)->marked, "__doc__");
+    if (instance == NULL) {
+        return Py_NewRef(((DocObject *)op)->of_class);
+    }
+    struct state *state = state_of_type(Py_TYPE(op));
+    if (state == NULL) {
+        return NULL;
+    }
+    if (!tag_check(state, instance)) {
+        return PyErr_Format(PyExc_TypeError,
+                            "the descriptor '__doc__' of interpreter objects got %R of type %T: "
+                            "give it what interpreter() has made",
+                            instance, instance);
+    }
+    return PyObject_GetAttrString(((TagObject *)instance)->marked, "__doc__");
 }
 
 /* The collector has to see that it holds its type, and so the module: it is part of what the module holds. */

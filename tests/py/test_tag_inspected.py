@@ -204,6 +204,15 @@ def test_doc_and_help():
     assert "Mark a callable" in pydoc.render_doc(interpreter, renderer=pydoc.plaintext)
 
 
+def test_descriptor_of_doc_knows_its_objects():
+    descriptor = vars(interpreter)["__doc__"]
+    assert descriptor.__get__(interpreter(jobs.add)) == jobs.add.__doc__
+    assert descriptor.__get__(None, interpreter) == interpreter.__doc__
+    for other in object(), jobs.add, interpreter:
+        with pytest.raises(TypeError, match="descriptor '__doc__'"):
+            descriptor.__get__(other)
+
+
 def test_help_of_a_class_and_of_a_module():
     class Documented:
         @interpreter
