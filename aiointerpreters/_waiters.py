@@ -49,7 +49,10 @@ class Waiters(list["Any"]):
         self._future = weakref.ref(future)
 
     def append(self, waiter: Any) -> None:
-        event: Any = getattr(waiter, "event", None)
+        try:
+            event = waiter.event
+        except Exception:  # whatever may be put into a list
+            event = None
         if type(event) is threading.Event:
             vars(event)["futures"] = []
             event.__class__ = _Event

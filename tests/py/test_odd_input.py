@@ -105,6 +105,22 @@ def test_waiters_and_callbacks_are_a_list(executor, name, value):
     assert future.result() == 1
 
 
+def test_waiters_without_an_event(executor):
+    class Raises:
+        @property
+        def event(self):
+            raise KeyError("event")
+
+        def add_result(self, _future):
+            pass
+
+    future = executor.submit(int)
+    waiter = Raises()
+    future._waiters.append(waiter)
+    assert future._waiters == [waiter]
+    assert future.result(TIMEOUT) == 0
+
+
 @pytest.mark.parametrize("name", ["_waiters", "_done_callbacks"])
 def test_a_list_that_shrinks_while_it_is_told(executor, name):
     class Told:
