@@ -63,11 +63,15 @@ parcel_with(struct state *state, PyObject *value)
 static struct parcel *
 parcel_of(struct state *state, struct repeats *repeats, PyObject *value)
 {
-    struct parcel **parcel = repeats_find(repeats, value);
-    if (parcel != NULL && *parcel == NULL) {
-        *parcel = parcel_with(state, value);
+    struct repeat *repeat = repeats_find(repeats, value);
+    if (repeat == NULL || repeat->failed) {
+        return NULL;
     }
-    return parcel == NULL ? NULL : *parcel;
+    if (repeat->parcel == NULL) {
+        repeat->parcel = parcel_with(state, value);
+        repeat->failed = repeat->parcel == NULL;
+    }
+    return repeat->parcel;
 }
 
 encoded
@@ -151,10 +155,10 @@ static PyObject *
 pickled_argument(struct state *state, const struct call_values *call, PyObject *value)
 {
     /* Weighed before, as encode_native_call() was given up. */
-    struct parcel **parcel =
+    struct repeat *repeat =
         repeats_is_kind(call->repeats, value) ? repeats_find(call->repeats, value) : NULL;
-    if (parcel != NULL && *parcel != NULL) {
-        return broadcast_of(state, value, *parcel);
+    if (repeat != NULL && repeat->parcel != NULL) {
+        return broadcast_of(state, value, repeat->parcel);
     }
     PyObject *memoryview;
     int exports = lending_view_of(value, &memoryview);

@@ -6,12 +6,6 @@ enum {
     MOST_TIDY = 12, /* entries that repeats_tidy() leaves, so that the call can add others */
 };
 
-struct repeat {
-    PyObject *value;       /* held */
-    struct parcel *parcel; /* owned; NULL: met once so far */
-    uint64_t used;         /* the clock when it was met last */
-};
-
 struct repeats {
     size_t limit; /* 0 once it was cleared */
     uint64_t clock;
@@ -96,14 +90,14 @@ repeats_is_kind(const struct repeats *repeats, PyObject *value)
     return repeats != NULL && (PyTuple_CheckExact(value) || PyFrozenSet_CheckExact(value));
 }
 
-struct parcel **
+struct repeat *
 repeats_find(struct repeats *repeats, PyObject *value)
 {
     for (size_t i = 0; i < repeats->count; i++) {
         struct repeat *repeat = &repeats->entries[i];
         if (repeat->value == value) {
             repeat->used = ++repeats->clock;
-            return &repeat->parcel;
+            return repeat;
         }
     }
     return NULL;

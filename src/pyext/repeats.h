@@ -23,6 +23,14 @@
 
 struct repeats;
 
+/* A value that has been noted. */
+struct repeat {
+    PyObject *value;       /* held */
+    struct parcel *parcel; /* owned; NULL: met once so far, or `failed` */
+    uint64_t used;         /* the clock when it was met last */
+    bool failed;           /* the parcel could not be made, and is not tried again */
+};
+
 /* `limit`: bytes that the values may weigh together. NULL: out of memory. */
 struct repeats *repeats_new(size_t limit);
 void repeats_free(struct repeats *repeats);
@@ -34,9 +42,9 @@ void repeats_tidy(struct repeats *repeats);
 
 /* Whether the value is of a kind that can be an entry. `repeats` may be NULL: it is not. */
 bool repeats_is_kind(const struct repeats *repeats, PyObject *value);
-/* Where the parcel of a value that has been noted is, or NULL: it has not. The parcel, once the caller puts
- * one there, is owned by the entry. Valid until Python runs. */
-struct parcel **repeats_find(struct repeats *repeats, PyObject *value);
+/* The entry of a value that has been noted, or NULL: it has not. The parcel, once the caller puts one there, is owned by
+ * the entry. Valid until Python runs. */
+struct repeat *repeats_find(struct repeats *repeats, PyObject *value);
 /* A value that repeats_find() does not know was encoded, and is deeply immutable. `weight`: the bytes that
  * it takes in an interpreter, about. */
 void repeats_note(struct repeats *repeats, PyObject *value, size_t weight);
