@@ -173,3 +173,18 @@ def test_of_functions_by_value():
         return n + len(kept)
 
     assert_flat(lambda executor: run(executor, closure, 1))
+
+
+# --- interpreters of somebody else ---------------------------------------------------------------
+
+
+def test_of_an_import_of_the_package():
+    import _interpreters
+
+    def work(_executor):
+        for _ in range(4):
+            other = _interpreters.create("isolated")
+            assert _interpreters.exec(other, "from aiointerpreters import interpreter") is None
+            _interpreters.destroy(other)
+
+    assert_flat(work)
