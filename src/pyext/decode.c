@@ -23,10 +23,14 @@ struct decoder {
 };
 
 /* Whether decoding may run Python before its end. A queue is looked up; the value of a parcel may be
- * anything, which is unpickled, or hashed as the key of a dict. The rest is builtin. */
+ * anything, which is unpickled, or hashed as the key of a dict; the module of an array.array may have to be imported,
+ * and audit hooks are told of each. The rest is builtin. */
 static bool
 may_run_python(const struct message *message)
 {
+    if (message->has_array) {
+        return true;
+    }
     for (size_t i = 0; i < message->view_count; i++) {
         const struct view *view = message_view(message, i);
         if (view->kind == VIEW_PARCEL || view->kind == VIEW_QUEUE) {
@@ -120,12 +124,26 @@ receive_copy(struct decoder *decoder, const struct view *view)
     return lending_receive(decoder->state, copy);
 }
 
+/* Keeps the type: an import for each array is an import too many. */
 static PyObject *
-new_array(int typecode, const void *memory, size_t size)
+empty_array(struct state *state, int typecode)
 {
+    if (state->array_type != NULL) {
+        return PyObject_CallFunction((PyObject *)state->array_type, "C", typecode);
+    }
     PyObject *module = PyImport_ImportModule("array");
     PyObject *array = module == NULL ? NULL : PyObject_CallMethod(module, "array", "C", typecode);
     Py_XDECREF(module);
+    if (array != NULL && compat_is_array(array)) { /* not what somebody has put in its place */
+        Py_XSETREF(state->array_type, (PyTypeObject *)Py_NewRef(Py_TYPE(array)));
+    }
+    return array;
+}
+
+static PyObject *
+new_array(struct state *state, int typecode, const void *memory, size_t size)
+{
+    PyObject *array = empty_array(state, typecode);
     PyObject *contents =
         array == NULL ? NULL
                       : PyMemoryView_FromMemory((char *)memory, (Py_ssize_t)size, PyBUF_READ);
@@ -144,7 +162,7 @@ static PyObject *
 decode_array(struct decoder *decoder, int typecode, const void *memory, size_t size)
 {
     PyObject *array = typecode == 0 ? PyByteArray_FromStringAndSize(memory, (Py_ssize_t)size)
-                                    : new_array(typecode, memory, size);
+                                    : new_array(decoder->state, typecode, memory, size);
     if (array != NULL && remember(decoder, array) < 0) {
         Py_CLEAR(array);
     }

@@ -287,6 +287,9 @@ encode_array(struct encoder *encoder, PyObject *value, bool shared)
     if (typecode < 0 || PyObject_GetBuffer(value, &buffer, PyBUF_SIMPLE) < 0) {
         return FAILED;
     }
+    if (typecode != 0) {
+        encoder->message->has_array = true;
+    }
     bool is_large = buffer.len >= LENDING_BLOCK;
     if (!is_large) {
         result = encode_check(

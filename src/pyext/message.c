@@ -61,6 +61,7 @@ message_init(struct message *message)
 {
     wire_buffer_init(&message->bytes, message->room, sizeof(message->room));
     message->view_count = 0;
+    message->has_array = false;
 }
 
 static void
@@ -80,6 +81,7 @@ message_reset(struct message *message)
 {
     drop_views(message);
     wire_buffer_reset(&message->bytes);
+    message->has_array = false;
 }
 
 void

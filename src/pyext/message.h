@@ -56,7 +56,8 @@ struct message {
         struct view *only;
         struct view **many;
     } views; /* owned; `only` while there is no more than one */
-    size_t view_count;
+    uint64_t view_count : 63;
+    uint64_t has_array : 1; /* an array.array, here or in a view; a bit, as wire_buffer's */
     unsigned char room[MESSAGE_ROOM];
 };
 

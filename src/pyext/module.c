@@ -206,6 +206,7 @@ module_exec(PyObject *module)
 #define EACH_OBJECT(DO)                                                  \
     DO(state->tag_type);                                                 \
     DO(state->exporter_type);                                            \
+    DO(state->array_type);                                               \
     DO(state->interrupted);                                              \
     DO(state->count_blocks);                                             \
     DO(state->broadcast_type);                                           \

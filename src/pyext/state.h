@@ -31,6 +31,7 @@ struct state {
     /* every interpreter */
     PyTypeObject *tag_type;
     PyTypeObject *exporter_type;
+    PyTypeObject *array_type;    /* array.array; NULL until one was received */
     struct loan_home *home;      /* where this interpreter's loans return to */
     PyObject *interrupted;       /* the exception type Interrupted */
     PyObject *count_blocks;      /* sys.getallocatedblocks as it was (stack) */

@@ -1,6 +1,8 @@
 """What runs in the middle, as values are received; free of pytest."""
 
+import builtins
 import gc
+import sys
 
 SEEN: list[str] = []
 MARK = "a container that is not full yet"
@@ -80,3 +82,34 @@ class Key:
 
 def seen(*_values) -> list[str]:
     return SEEN
+
+
+AROUND_ARRAYS: list[str] = []
+
+
+def look_around_arrays() -> list[str]:
+    """From here on, note what can be seen as an array is being received."""
+    own = builtins.__import__
+
+    def note(what):
+        AROUND_ARRAYS.append(what)
+        AROUND_ARRAYS.extend(map(repr, containers()))
+
+    def import_(name, *args, **kwargs):
+        if name == "array":
+            note("import")
+        return own(name, *args, **kwargs)
+
+    def audit(event, _args):
+        if event == "array.__new__":
+            note("audit")
+
+    builtins.__import__ = import_
+    sys.addaudithook(audit)
+    return AROUND_ARRAYS
+
+
+def found_around_arrays(_value) -> list[str]:
+    found = AROUND_ARRAYS[:]
+    AROUND_ARRAYS.clear()
+    return found

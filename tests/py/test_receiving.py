@@ -1,5 +1,6 @@
 """Python that runs as a value is received, or sent, finds everything in order."""
 
+import array
 import sys
 
 import jobs
@@ -68,6 +69,24 @@ def test_what_is_given_up_in_a_cycle_is_filled_up(single):
     with pytest.raises(SendError, match="refused"):
         send(single, jobs.identity, value)
     assert send(single, receive_jobs.look_and_tell) == [f"['{MARK}', 1, [[...]], None, None]"]
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("size", [1, 20_000])
+def test_an_import_in_the_middle(single, kind, size):
+    """The module of an array is imported once; audit hooks are told of each array."""
+    assert send(single, receive_jobs.look_around_arrays) == []
+    numbers = array.array("i", range(size))
+    value = kind([MARK, numbers, [MARK, 1], numbers])
+    assert send(single, receive_jobs.found_around_arrays, value) == (
+        ["import", repr([MARK, None, None, None]), "audit", repr([MARK, None, None, None])]
+        if kind is list
+        else ["import", "audit"]  # a tuple cannot be found
+    )
+    value = kind([MARK, numbers, 2])
+    assert send(single, receive_jobs.found_around_arrays, value) == (
+        ["audit", repr([MARK, None, None])] if kind is list else ["audit"]
+    )
 
 
 class Looks:
