@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import gc
+import threading
 import weakref
 
 import found_jobs
@@ -10,7 +11,7 @@ import jobs
 import pytest
 from harness import TIMEOUT
 
-from aiointerpreters import InterpreterThreadPoolExecutor, interpreter
+from aiointerpreters import InterpreterThreadPoolExecutor, SendError, interpreter
 from aiointerpreters._core import find_tag
 
 
@@ -150,6 +151,28 @@ def test_endless_chains_end(executor):
     loop = functools.partial(around)
     around.__wrapped__ = loop
     assert executor.submit(loop).result(TIMEOUT) == 5
+
+
+def test_partial_of_itself_is_submitted(executor):
+    """What it calls, in the end, is nobody's to say; CPython may not survive the call."""
+    partial = functools.partial(found_jobs.where)
+    partial.__setstate__((partial, (), {}, {}))
+    assert find_tag(partial) is None
+    assert interpreter(partial)._gives == "value"
+    free = threading.Event()
+    with InterpreterThreadPoolExecutor(1) as busy:
+        busy.submit(free.wait, TIMEOUT)
+        try:
+            assert busy.submit(partial).cancel()
+        finally:
+            free.set()
+
+
+def test_partial_of_a_tag_of_itself_is_submitted(executor):
+    partial = functools.partial(interpreter(found_jobs.where))
+    tag = interpreter(partial)
+    partial.__setstate__((tag, (), {}, {}))
+    assert isinstance(executor.submit(tag, 1).exception(TIMEOUT), SendError)
 
 
 def test_nothing_is_kept():
