@@ -10,18 +10,27 @@ enum { DEEPEST = 16 };
 /* What inspect.markcoroutinefunction() sets. */
 static const char MARK[] = "_is_coroutine_marker";
 
-static bool
+/* -1 with an exception. */
+static int
 has_attribute(PyObject *object, const char *name)
 {
     PyObject *value = NULL;
-    PyObject_GetOptionalAttrString(object, name, &value);
-    PyErr_Clear();
+    int found = PyObject_GetOptionalAttrString(object, name, &value);
     Py_XDECREF(value);
-    return value != NULL;
+    return found < 0 ? state_pass_over_exception() : found;
 }
 
-/* What the standard library answers. It raises for mocks that stand for a function's code, too: those give
- * a value. */
+/* Whether a function of inspect says yes. It raises for mocks that stand for a function's code, too: those give
+ * a value. -1 with an exception. */
+static int
+says_yes(PyObject *inspect, const char *question, PyObject *callable)
+{
+    PyObject *answer = PyObject_CallMethod(inspect, question, "O", callable);
+    Py_XDECREF(answer); /* True is immortal */
+    return answer == NULL ? state_pass_over_exception() : answer == Py_True;
+}
+
+/* What the standard library answers. */
 static call_kind
 kind_by_inspect(PyObject *callable)
 {
@@ -34,19 +43,17 @@ kind_by_inspect(PyObject *callable)
         {"isgeneratorfunction", CALL_ITERATOR},
     };
     PyObject *inspect = PyImport_ImportModule("inspect");
-    call_kind kind = CALL_VALUE;
-    for (size_t i = 0; inspect != NULL && i < Py_ARRAY_LENGTH(questions); i++) {
-        PyObject *answer = PyObject_CallMethod(inspect, questions[i].question, "O", callable);
-        bool yes = answer == Py_True;
-        Py_XDECREF(answer);
-        if (yes) {
-            kind = questions[i].kind;
-            break;
-        }
-        PyErr_Clear();
+    if (inspect == NULL) {
+        return state_pass_over_exception() < 0 ? CALL_UNKNOWN : CALL_VALUE;
     }
-    PyErr_Clear();
-    Py_XDECREF(inspect);
+    call_kind kind = CALL_VALUE;
+    for (size_t i = 0; kind == CALL_VALUE && i < Py_ARRAY_LENGTH(questions); i++) {
+        int yes = says_yes(inspect, questions[i].question, callable);
+        if (yes != 0) {
+            kind = yes < 0 ? CALL_UNKNOWN : questions[i].kind;
+        }
+    }
+    Py_DECREF(inspect);
     return kind;
 }
 
@@ -61,8 +68,9 @@ kind_of_function(PyObject *function)
         return CALL_GENERATOR;
     }
     bool has_attributes = ((PyFunctionObject *)function)->func_dict != NULL;
-    if (has_attributes && has_attribute(function, MARK)) {
-        return kind_by_inspect(function);
+    int marked = has_attributes ? has_attribute(function, MARK) : 0;
+    if (marked != 0) {
+        return marked < 0 ? CALL_UNKNOWN : kind_by_inspect(function);
     }
     return flags & CO_GENERATOR ? CALL_ITERATOR : CALL_VALUE;
 }
@@ -72,12 +80,14 @@ kind_of_function(PyObject *function)
 static call_kind
 kind_of_object(PyObject *callable)
 {
-    return has_attribute(callable, "__code__") || has_attribute(callable, MARK)
-               ? kind_by_inspect(callable)
-               : CALL_VALUE;
+    int claims = has_attribute(callable, "__code__");
+    if (claims == 0) {
+        claims = has_attribute(callable, MARK);
+    }
+    return claims < 0 ? CALL_UNKNOWN : claims > 0 ? kind_by_inspect(callable) : CALL_VALUE;
 }
 
-/* What is called in the place of `callable`: a new reference, or NULL. */
+/* What is called in the place of `callable`: a new reference, or NULL, perhaps with an exception. */
 static PyObject *
 below(PyObject *callable, PyTypeObject *tag_type)
 {
@@ -94,18 +104,18 @@ below(PyObject *callable, PyTypeObject *tag_type)
     else if (strcmp(Py_TYPE(callable)->tp_name, "functools.partial") == 0) {
         PyObject_GetOptionalAttrString(callable, "func", &found);
     }
-    PyErr_Clear();
+    state_pass_over_exception();
     return found;
 }
 
-/* The method that a call of an instance of a class in Python runs: a new reference, or NULL. */
+/* The method that a call of an instance of a class in Python runs: a new reference, or NULL, perhaps with an exception. */
 static PyObject *
 call_method(PyObject *callable)
 {
     PyObject *found = NULL;
     if (PyType_HasFeature(Py_TYPE(callable), Py_TPFLAGS_HEAPTYPE)) {
         PyObject_GetOptionalAttrString((PyObject *)Py_TYPE(callable), "__call__", &found);
-        PyErr_Clear();
+        state_pass_over_exception();
         if (found != NULL && !PyFunction_Check(found)) {
             Py_CLEAR(found);
         }
@@ -127,12 +137,12 @@ callkind_of(PyObject *callable, PyTypeObject *tag_type)
             break;
         }
         PyObject *next = below(place, tag_type);
-        if (next == NULL) {
+        if (next == NULL && !PyErr_Occurred()) {
             kind = kind_of_object(place);
             next = kind == CALL_VALUE ? call_method(place) : NULL;
         }
         Py_SETREF(place, next);
     }
     Py_XDECREF(place);
-    return kind;
+    return PyErr_Occurred() ? CALL_UNKNOWN : kind;
 }

@@ -3,7 +3,8 @@
  * As inspect.iscoroutinefunction(), inspect.isasyncgenfunction() and inspect.isgeneratorfunction() see it: by the flags
  * of a function's code, through partials, bound methods and tags, and by the mark of inspect.markcoroutinefunction().
  * `inspect` itself is asked (and imported) about objects that claim such a mark or code of their own. An object whose
- * class has an `async def __call__` counts, too. Runs no Python but that of attributes. Attached; leaves no exception set.
+ * class has an `async def __call__` counts, too. Runs no Python but that of attributes; what of an Exception it raises says
+ * nothing. Attached, with no exception set.
  */
 #ifndef AIOINTERP_CALLKIND_H
 #define AIOINTERP_CALLKIND_H
@@ -11,6 +12,7 @@
 #include "compat.h"
 
 typedef enum {
+    CALL_UNKNOWN = -1, /* with an exception that is no Exception: a Ctrl-C */
     CALL_VALUE = 0,
     CALL_COROUTINE,
     CALL_GENERATOR, /* asynchronous */

@@ -362,14 +362,14 @@ keeper_and_key(struct state *state, PyObject *callable, PyObject **key)
 }
 
 /* Classes, builtins and what functools makes of a function; not bound methods, whose name is that of
- * their function. */
-static bool
+ * their function. -1 with an exception. */
+static int
 may_have_name(PyObject *callable)
 {
     PyObject *qualname = NULL;
     if (!PyMethod_Check(callable) &&
         PyObject_GetOptionalAttrString(callable, "__qualname__", &qualname) < 0) {
-        PyErr_Clear();
+        return state_pass_over_exception();
     }
     Py_XDECREF(qualname);
     return qualname != NULL;
@@ -385,8 +385,9 @@ int
 definition_find(struct state *state, PyObject *callable, PyObject **definition)
 {
     *definition = NULL;
-    if (!is_function(state, callable) && !may_have_name(callable)) {
-        return 0;
+    int named = is_function(state, callable) ? 1 : may_have_name(callable);
+    if (named <= 0) {
+        return named;
     }
     PyObject *key;
     PyObject *keeper = keeper_and_key(state, callable, &key);

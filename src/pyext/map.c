@@ -509,7 +509,8 @@ map_new(struct state *state, PyObject *executor, struct crew *crew, PyObject *fu
         PyObject *error = PyErr_GetRaisedException();
         /* Untagged calls go on, as in ThreadPoolExecutor; of tagged ones nothing does that nobody can ask for. */
         self->started = PyErr_GivenExceptionMatches(error, PyExc_KeyboardInterrupt) &&
-                        submit_is_tagged(state, function);
+                        submit_is_tagged(state, function) > 0;
+        PyErr_Clear();
         end(self);
         PyErr_SetRaisedException(error);
         Py_DECREF(self);

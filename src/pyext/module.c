@@ -43,6 +43,16 @@ state_of_type(PyTypeObject *type)
     return module == NULL ? NULL : PyModule_GetState(module);
 }
 
+int
+state_pass_over_exception(void)
+{
+    if (PyErr_Occurred() != NULL && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
+}
+
 PyObject *
 state_call(const char *room, const char *function, PyObject *const *args, size_t nargs)
 {
@@ -285,6 +295,10 @@ module_free(void *module)
 {
     struct state *state = state_of_module(module);
     module_clear(module);
+    for (size_t i = 0; i < ATTRIBUTE_NAMES; i++) {
+        Py_CLEAR(
+            state->attribute_names[i]); /* not by module_clear(), after which tags may be made */
+    }
     callables_free(state->callables);
     state->callables = NULL;
     kept_free(state);

@@ -43,15 +43,20 @@ static struct task *
 make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *const *values,
           size_t count, PyObject *keywords)
 {
-    if (submit_is_tagged(state, function)) {
-        return submit_make(state, crew, function, values, count, keywords);
+    int tagged = submit_is_tagged(state, function);
+    if (tagged != 0) {
+        return tagged < 0 ? NULL : submit_make(state, crew, function, values, count, keywords);
     }
     if (!PyCallable_Check(function)) {
         PyErr_Format(PyExc_TypeError, "run() needs a callable, not %R of type %T", function,
                      function);
         return NULL;
     }
-    if (callkind_of(function, state->tag_type) != CALL_VALUE) {
+    call_kind kind = callkind_of(function, state->tag_type);
+    if (kind == CALL_UNKNOWN) {
+        return NULL;
+    }
+    if (kind != CALL_VALUE) {
         PyErr_Format(
             PyExc_TypeError,
             "%R is a coroutine function: tag it, run(interpreter(f), ...), to have it run in "

@@ -24,12 +24,22 @@ enum home_setting {
 };
 enum home_list { HOME_PATH, HOME_ARGV, HOME_FILTERS, HOME_LISTS };
 
+/* What is asked of callables with each call of one. */
+enum attribute_name {
+    NAME_WRAPPED, /* `__wrapped__`, of what a decorator makes */
+    NAME_FUNC,    /* of a partial, as what follows */
+    NAME_ARGS,
+    NAME_KEYWORDS,
+    ATTRIBUTE_NAMES
+};
+
 struct state {
     PyObject *module; /* borrowed: the module owns this struct */
     bool is_main;     /* constant: this is the main interpreter's */
 
     /* every interpreter */
     PyTypeObject *tag_type;
+    PyObject *attribute_names[ATTRIBUTE_NAMES]; /* interned str; as long as the module */
     PyTypeObject *exporter_type;
     PyTypeObject *array_type;    /* array.array; NULL until one was received */
     struct loan_home *home;      /* where this interpreter's loans return to */
@@ -106,6 +116,10 @@ struct state {
 /* The state of the interpreter that the caller is attached to, or NULL with an exception. */
 struct state *state_of_module(PyObject *module);
 struct state *state_of_type(PyTypeObject *type);
+
+/* What was raised as an object was asked about itself may say no more than that it cannot tell. Clears what is set if it is an
+ * Exception, or nothing is: 0. -1: a Ctrl-C or a SystemExit, which stays for the caller to raise. */
+int state_pass_over_exception(void);
 
 /* The own part of an object whose class, or a base of it, is our type with a negative basicsize: the one with this
  * tp_dealloc. Where it begins depends on what that type has for a base, in this interpreter. An object keeps its

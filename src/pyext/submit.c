@@ -120,10 +120,10 @@ splice(struct flat_call *call, PyObject *args, Py_ssize_t skip, PyObject *keywor
 
 /* Takes a functools.partial apart, `skip` of its positional values left out. */
 static int
-unwrap_partial(struct flat_call *call, PyObject *partial, Py_ssize_t skip)
+unwrap_partial(struct state *state, struct flat_call *call, PyObject *partial, Py_ssize_t skip)
 {
-    PyObject *args = PyObject_GetAttrString(partial, "args");
-    PyObject *inner = PyObject_GetAttrString(partial, "keywords");
+    PyObject *args = PyObject_GetAttr(partial, state->attribute_names[NAME_ARGS]);
+    PyObject *inner = PyObject_GetAttr(partial, state->attribute_names[NAME_KEYWORDS]);
     bool sound = args != NULL && PyTuple_Check(args) && PyTuple_GET_SIZE(args) >= skip &&
                  inner != NULL && PyDict_Check(inner);
     PyObject *merged = sound ? merge_keywords(inner, call) : NULL;
@@ -142,7 +142,10 @@ static bool
 has_placeholder(struct state *state, PyObject *partial)
 {
     bool found = false;
-    PyObject *args = PyObject_GetAttrString(partial, "args");
+    if (state->placeholder == NULL) {
+        return false;
+    }
+    PyObject *args = PyObject_GetAttr(partial, state->attribute_names[NAME_ARGS]);
     for (Py_ssize_t i = 0; args != NULL && PyTuple_Check(args) && i < PyTuple_GET_SIZE(args); i++) {
         found = found || PyTuple_GET_ITEM(args, i) == state->placeholder;
     }
@@ -163,13 +166,13 @@ flatten(struct state *state, struct flat_call *call)
                  call->hold_count < Py_ARRAY_LENGTH(call->holds) &&
                  !has_placeholder(state, call->target)) {
             PyObject *partial = call->target;
-            PyObject *function = PyObject_GetAttrString(partial, "func");
+            PyObject *function = PyObject_GetAttr(partial, state->attribute_names[NAME_FUNC]);
             if (function == NULL) {
                 return -1;
             }
             call->holds[call->hold_count++] = function;
             call->target = function;
-            if (unwrap_partial(call, partial, 0) < 0) {
+            if (unwrap_partial(state, call, partial, 0) < 0) {
                 return -1;
             }
         }
@@ -452,15 +455,15 @@ source_in(PyObject *function)
     return source;
 }
 
-/* The tag that is called by `function`, and in which Context (NULL: where the caller is): *tag, *source, new
- * references or NULL. -1 with an exception. */
+/* The tag that is called by `function`, or governs its call, and the Context in which that is (NULL: the caller's): *tag,
+ * *source, new references or NULL. -1 with an exception. */
 static int
 tag_called(struct state *state, PyObject *function, TagObject **tag, PyObject **source)
 {
     *source = NULL;
     PyObject *called;
     bool in_context = tag_is_context_run(state, function, &called);
-    *tag = (TagObject *)tag_find(state, in_context ? called : function);
+    *tag = in_context ? (TagObject *)tag_find(state, called) : tag_governing(state, function);
     if (*tag != NULL && in_context) {
         *source = source_in(function);
         if (*source == NULL) {
@@ -521,10 +524,12 @@ make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *
     if (tag == NULL) {
         return make_plain(state, function, values, count, keywords, batch);
     }
-    struct task *task = NULL;
-    if ((call.source == NULL || unwrap_partial(&call, function, 1) == 0) &&
-        take_source(&call) == 0 && take_context(state, crew, tag, &call, batch) == 0) {
+    if (call.source != NULL) {
         call.target = (PyObject *)tag;
+    }
+    struct task *task = NULL;
+    if ((call.source == NULL || unwrap_partial(state, &call, function, 1) == 0) &&
+        take_source(&call) == 0 && take_context(state, crew, tag, &call, batch) == 0) {
         task = make_tagged(state, crew, tag, &call, batch);
     }
     flat_free(&call);
@@ -532,16 +537,15 @@ make_task(struct state *state, struct crew *crew, PyObject *function, PyObject *
     return task;
 }
 
-bool
+int
 submit_is_tagged(struct state *state, PyObject *function)
 {
     PyObject *source;
     TagObject *tag;
-    bool tagged = tag_called(state, function, &tag, &source) == 0 && tag != NULL;
+    int result = tag_called(state, function, &tag, &source);
     Py_XDECREF(tag);
     Py_XDECREF(source);
-    PyErr_Clear();
-    return tagged;
+    return result < 0 ? -1 : tag != NULL;
 }
 
 struct task *

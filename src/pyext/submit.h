@@ -22,8 +22,8 @@ struct task *submit_make(struct state *state, struct crew *crew, PyObject *funct
 /* The same for a direct call of a tag, which takes no `context=` out of the keywords. */
 struct task *submit_make_direct(struct state *state, struct crew *crew, PyObject *tag,
                                 PyObject *const *values, size_t count, PyObject *keywords);
-/* Whether a call of it would be a tagged task. */
-bool submit_is_tagged(struct state *state, PyObject *function);
+/* Whether a call of it would be a tagged task; -1 with an exception. */
+int submit_is_tagged(struct state *state, PyObject *function);
 
 /* Whether the crew accepts work; -1 with the exception that says why not. */
 int submit_check_open(struct state *state, struct crew *crew);

@@ -81,7 +81,10 @@ callable_below(struct state *state, PyObject *callable)
     if (PyFunction_Check(callable)) {
         PyObject *attributes = ((PyFunctionObject *)callable)->func_dict;
         if (attributes != NULL) { /* rare: the common case pays for a look at one pointer */
-            PyDict_GetItemStringRef(attributes, "__wrapped__", &below);
+            Py_INCREF(
+                attributes); /* a key in it may be anything, and replace it as it is compared */
+            PyDict_GetItemRef(attributes, state->attribute_names[NAME_WRAPPED], &below);
+            Py_DECREF(attributes);
         }
         return below;
     }
@@ -95,21 +98,24 @@ callable_below(struct state *state, PyObject *callable)
         PyObject_GetOptionalAttrString(callable, "__func__", &below);
     }
     else if (is_partial(state, callable)) {
-        PyObject_GetOptionalAttrString(callable, "func", &below);
+        PyObject_GetOptionalAttr(callable, state->attribute_names[NAME_FUNC], &below);
     }
     return below;
 }
 
-/* The tag that `callable` is, or has below it: a new reference; NULL without an exception: none. */
+/* The tag that `callable` is, or has below it: a new reference; NULL: there is none, or with an exception. *decorated:
+ * a function lies around it. */
 static TagObject *
-tag_below(struct state *state, PyObject *callable)
+tag_below(struct state *state, PyObject *callable, bool *decorated)
 {
     PyObject *place = Py_NewRef(callable);
+    *decorated = false;
     for (int depth = 0; place != NULL && !tag_check(state, place); depth++) {
+        *decorated = *decorated || PyFunction_Check(place);
         Py_SETREF(place, depth < DEEPEST ? callable_below(state, place) : NULL);
     }
     if (place == NULL) {
-        PyErr_Clear();
+        state_pass_over_exception();
     }
     return (TagObject *)place;
 }
@@ -121,19 +127,28 @@ passes_on(call_kind kind, call_kind below)
     return kind == below || kind == CALL_VALUE;
 }
 
+TagObject *
+tag_governing(struct state *state, PyObject *callable)
+{
+    bool decorated;
+    TagObject *tag = tag_below(state, callable, &decorated);
+    /* Partials and methods give what is below them. */
+    if (tag != NULL && decorated && !passes_on(callkind_of(callable, state->tag_type), tag->kind)) {
+        Py_CLEAR(tag);
+    }
+    return tag;
+}
+
 PyObject *
 tag_find(struct state *state, PyObject *callable)
 {
-    TagObject *below = tag_below(state, callable);
+    TagObject *below = tag_governing(state, callable);
     if (below == NULL || (PyObject *)below == callable) {
         return (PyObject *)below;
     }
-    PyObject *found = NULL;
-    if (passes_on(callkind_of(callable, state->tag_type), below->kind)) {
-        struct tag_options options;
-        tag_options_copy(&options, &below->options);
-        found = tag_of(state->tag_type, Py_NewRef(callable), below->kind, &options);
-    }
+    struct tag_options options;
+    tag_options_copy(&options, &below->options);
+    PyObject *found = tag_of(state->tag_type, Py_NewRef(callable), below->kind, &options);
     Py_DECREF(below);
     return found;
 }
@@ -165,10 +180,15 @@ mark(PyTypeObject *type, PyObject *marked, PyObject *keywords)
     }
     struct state *state = state_of_type(type);
     call_kind kind = callkind_of(marked, type);
-    if (state == NULL || (kind == CALL_ITERATOR && refuse_generator(marked) < 0)) {
+    if (state == NULL || kind == CALL_UNKNOWN ||
+        (kind == CALL_ITERATOR && refuse_generator(marked) < 0)) {
         return NULL;
     }
-    TagObject *below = tag_below(state, marked);
+    bool decorated;
+    TagObject *below = tag_below(state, marked, &decorated);
+    if (below == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
     struct tag_options options;
     PyObject *tag = NULL;
     if (tag_options_make(&options, state, below == NULL ? NULL : &below->options, keywords) == 0) {
@@ -294,42 +314,58 @@ tag_descr_get(PyObject *op, PyObject *instance, PyObject *owner)
         Py_XDECREF(bound);
         return bound == NULL ? NULL : Py_NewRef(op);
     }
+    bool is_method = PyMethod_Check(bound) && PyMethod_GET_FUNCTION(bound) == marked;
+    call_kind kind = is_method ? ((TagObject *)op)->kind : callkind_of(bound, Py_TYPE(op));
+    if (kind == CALL_UNKNOWN) {
+        Py_DECREF(bound);
+        return NULL;
+    }
     struct tag_options options;
     tag_options_copy(&options, &((TagObject *)op)->options);
-    return tag_of(Py_TYPE(op), bound, callkind_of(bound, Py_TYPE(op)), &options);
+    return tag_of(Py_TYPE(op), bound, kind, &options);
 }
 
-/* What `module.qualname` of the marked callable is bound to, or NULL without an exception; *qualname, if it is
- * asked for: a new reference or NULL. */
+/* What `path`, names with dots between them, comes to from `place` on, which it takes over. NULL with an exception. */
 static PyObject *
-found_by_name(PyObject *marked, bool in_main, PyObject **qualname)
+follow(PyObject *place, PyObject *path)
 {
-    PyObject *module_name = PyObject_GetAttrString(marked, "__module__");
-    PyObject *path = PyObject_GetAttrString(marked, "__qualname__");
-    PyObject *place = NULL;
-    if (module_name != NULL && path != NULL && PyUnicode_Check(module_name) &&
-        (in_main || !PyUnicode_EqualToUTF8(module_name, "__main__"))) {
-        place = PyImport_GetModule(module_name);
-    }
     PyObject *dot = PyUnicode_FromString(".");
-    PyObject *steps = place != NULL && dot != NULL ? PyUnicode_Split(path, dot, -1) : NULL;
+    PyObject *steps = dot == NULL ? NULL : PyUnicode_Split(path, dot, -1);
     if (steps == NULL) {
         Py_CLEAR(place);
     }
     for (Py_ssize_t i = 0; place != NULL && i < PyList_GET_SIZE(steps); i++) {
         Py_SETREF(place, PyObject_GetAttr(place, PyList_GET_ITEM(steps, i)));
     }
-    Py_XDECREF(module_name);
     Py_XDECREF(dot);
     Py_XDECREF(steps);
-    PyErr_Clear();
-    if (qualname != NULL) {
-        *qualname = path;
-    }
-    else {
-        Py_XDECREF(path);
-    }
     return place;
+}
+
+/* Whether `module.qualname` of what a tag marks is bound to the tag; then, if it is asked for, *qualname is a new
+ * reference. -1 with an exception. */
+static int
+is_found_by_name(PyObject *tag, bool in_main, PyObject **qualname)
+{
+    PyObject *marked = ((TagObject *)tag)->marked;
+    PyObject *module_name = PyObject_GetAttrString(marked, "__module__");
+    PyObject *path = module_name == NULL ? NULL : PyObject_GetAttrString(marked, "__qualname__");
+    PyObject *place = NULL;
+    if (path != NULL && PyUnicode_Check(module_name) &&
+        (in_main || !PyUnicode_EqualToUTF8(module_name, "__main__"))) {
+        place = PyImport_GetModule(module_name);
+    }
+    if (place != NULL) {
+        place = follow(place, path);
+    }
+    int found = state_pass_over_exception() < 0 ? -1 : place == tag;
+    if (found > 0 && qualname != NULL) {
+        *qualname = Py_NewRef(path);
+    }
+    Py_XDECREF(place);
+    Py_XDECREF(module_name);
+    Py_XDECREF(path);
+    return found;
 }
 
 /* Its `__class__`. Libraries that store a function by its name (APScheduler, RQ) or list the functions of a class (Pydantic)
@@ -343,10 +379,9 @@ class_of(PyObject *op)
         return Py_NewRef(&PyMethod_Type);
     }
     if (PyFunction_Check(marked)) {
-        PyObject *found = found_by_name(marked, true, NULL);
-        Py_XDECREF(found);
-        if (found == op) {
-            return Py_NewRef(&PyFunction_Type);
+        int found = is_found_by_name(op, true, NULL);
+        if (found != 0) {
+            return found < 0 ? NULL : Py_NewRef(&PyFunction_Type);
         }
     }
     return Py_NewRef(Py_TYPE(op));
@@ -406,13 +441,10 @@ tag_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     PyObject *marked = ((TagObject *)op)->marked;
     PyObject *qualname;
-    PyObject *found = found_by_name(marked, false, &qualname);
-    bool by_name = found == op;
-    Py_XDECREF(found);
-    if (by_name) {
-        return qualname; /* the name stands for the tag itself */
+    int found = is_found_by_name(op, false, &qualname);
+    if (found != 0) {
+        return found < 0 ? NULL : qualname; /* the name stands for the tag itself */
     }
-    Py_XDECREF(qualname);
     PyObject *given = ((TagObject *)op)->options.given;
     if (given != NULL) {
         PyObject *args[] = {marked, given};
@@ -615,6 +647,13 @@ describe(struct state *state)
 int
 tag_register_types(struct state *state)
 {
+    static const char *const names[ATTRIBUTE_NAMES] = {"__wrapped__", "func", "args", "keywords"};
+    for (size_t i = 0; i < ATTRIBUTE_NAMES; i++) {
+        state->attribute_names[i] = PyUnicode_InternFromString(names[i]);
+        if (state->attribute_names[i] == NULL) {
+            return -1;
+        }
+    }
     state->tag_type = (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &tag_spec, NULL);
     return state->tag_type == NULL || describe(state) < 0
                ? -1
@@ -638,10 +677,11 @@ tag_is_context_run(struct state *state, PyObject *callable, PyObject **called)
     if (!Py_IS_TYPE(callable, (PyTypeObject *)state->partial_type)) {
         return false;
     }
-    PyObject *function = PyObject_GetAttrString(callable, "func");
-    PyObject *args = PyObject_GetAttrString(callable, "args");
-    if (function != NULL && args != NULL && is_context_run(function) && PyTuple_Check(args) &&
-        PyTuple_GET_SIZE(args) > 0) {
+    PyObject *function = PyObject_GetAttr(callable, state->attribute_names[NAME_FUNC]);
+    PyObject *args = function == NULL || !is_context_run(function)
+                         ? NULL
+                         : PyObject_GetAttr(callable, state->attribute_names[NAME_ARGS]);
+    if (args != NULL && PyTuple_Check(args) && PyTuple_GET_SIZE(args) > 0) {
         *called = PyTuple_GET_ITEM(args, 0); /* held by the partial */
     }
     PyErr_Clear();

@@ -24,10 +24,14 @@ tag_check(const struct state *state, PyObject *object)
     return Py_IS_TYPE(object, state->tag_type);
 }
 
-/* The tag by which an executor calls `callable`: itself if it is one. Where a tag lies below partials, methods
- * and decorators that keep what they wrap as `__wrapped__` (functools.wraps), a new tag of the whole, with the
- * options of the one below; but not if the whole gives something else than it, since an `async def` around
- * a function wants its event loop. A new reference, or NULL: there is none, or with an exception. */
+/* The tag whose options hold for a call of `callable`, and which gives what the call gives: itself if it is one, or the one
+ * that lies below partials, methods and decorators that keep what they wrap as `__wrapped__` (functools.wraps); but not if
+ * the whole gives something else than it, since an `async def` around a function wants its event loop. A new reference,
+ * or NULL: there is none, or with an exception. */
+TagObject *tag_governing(struct state *state, PyObject *callable);
+
+/* The tag by which an executor calls `callable`: itself if it is one, or a new tag of the whole with the options of the
+ * tag_governing() it. A new reference, or NULL: there is none, or with an exception. */
 PyObject *tag_find(struct state *state, PyObject *callable);
 
 /* Whether it is `partial(context.run, called, …)`, which is what asyncio.to_thread submits; *called: borrowed. Anything

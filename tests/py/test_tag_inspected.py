@@ -1,5 +1,6 @@
 """What others learn of a tag: inspect, pydoc, pickle, libraries that store functions by name."""
 
+import asyncio
 import contextlib
 import copy
 import doctest
@@ -167,6 +168,88 @@ def test_kind_is_what_inspect_says(name):
     assert says == (kind == "coroutine") or isinstance(function, Asynchronous)
     if not isinstance(function, functools.partial):
         assert inspect.iscoroutinefunction(tagged) == says
+
+
+class Stopping(type):
+    """A class whose attributes, and those of its objects, cannot be asked for."""
+
+    error: BaseException | None = None
+
+    def __call__(cls):
+        return cls.__new__(cls)
+
+    def __getattribute__(cls, name):
+        if name == "__call__" and Stopping.error is not None:
+            raise Stopping.error
+        return super().__getattribute__(name)
+
+
+class Stopped(metaclass=Stopping):
+    asked = ("__code__",)
+
+    def __getattr__(self, name):
+        if name in self.asked and Stopping.error is not None:
+            raise Stopping.error
+        raise AttributeError(name)
+
+    def __call__(self, n=0):
+        return n
+
+
+class StoppedByTheClass(Stopped):
+    asked = ()
+
+
+class StoppedByItsMark(Stopped):
+    asked = ("_is_coroutine_marker",)
+
+
+def partial_of_stopped():
+    return functools.partial(Stopped())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("make", [Stopped, StoppedByTheClass, StoppedByItsMark, partial_of_stopped])
+def test_ctrl_c_while_it_is_inspected(shared, monkeypatch, error, make):
+    """It is raised, where any other error says that the object cannot tell."""
+    function = make()
+
+    async def run():
+        return await shared.run(function, 1)
+
+    monkeypatch.setattr(Stopping, "error", ValueError())
+    assert interpreter(function)._gives == "value"
+    assert asyncio.run(run()) == 1
+    monkeypatch.setattr(Stopping, "error", error())
+    with pytest.raises(error):
+        interpreter(function)
+    with pytest.raises(error):
+        interpreter(timeout=1)(function)
+
+    async def refused():
+        with pytest.raises(error):
+            shared.run(function, 1)
+
+    asyncio.run(refused())
+
+
+class Nameless:
+    def __call__(self):
+        pass
+
+    def __getattr__(self, name):
+        if name == "__qualname__" and Stopping.error is not None:
+            raise Stopping.error
+        raise AttributeError(name)
+
+
+def test_ctrl_c_while_its_name_is_looked_up(shared, monkeypatch):
+    tagged = interpreter(Nameless())
+    monkeypatch.setattr(Stopping, "error", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        tagged.__reduce__()
+    with pytest.raises(KeyboardInterrupt):
+        shared.submit(tagged)
 
 
 @pytest.mark.parametrize("function", [mock.MagicMock, mock.Mock])
