@@ -41,6 +41,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.thread import BrokenThreadPool
 from dataclasses import dataclass
+from sys import getallocatedblocks  # CPython's: ours refuses beside hosts, and nothing runs here
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -100,7 +101,7 @@ def count() -> Counts:
     counts = {}
     if hasattr(sys, "gettotalrefcount"):
         counts["references"] = sys.gettotalrefcount()
-    counts["blocks"] = sys.getallocatedblocks()
+    counts["blocks"] = getallocatedblocks()
     if mallinfo is not None:
         info = mallinfo()
         counts["bytes"] = info.uordblks + info.hblkhd
