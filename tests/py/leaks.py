@@ -35,7 +35,6 @@ import mmap
 import os
 import queue
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -936,16 +935,6 @@ def start(executor, function, *args, **options):
     return future
 
 
-@functools.cache
-def endless_folder():
-    """Where a module is whose import never ends."""
-    folder = tempfile.TemporaryDirectory()
-    atexit.register(folder.cleanup)
-    with open(os.path.join(folder.name, "endless.py"), "w") as file:
-        file.write("import os, sys\nos.write(sys.said, b'S')\nwhile True: pass\n")
-    return folder.name
-
-
 @on_one_executor
 def a_running_task_cancelled(executor):
     assert start(executor, stopping_jobs.spin).cancel()
@@ -977,10 +966,10 @@ def a_running_task_that_a_loop_cancels(executor):
 
 
 @alone(scale=5, baseline=bare_interpreter)
-def an_interpreter_that_was_interrupted_in_an_import():
+def an_interpreter_that_was_interrupted_in_the_library():
     with InterpreterThreadPoolExecutor(1) as executor:
         for _ in range(2):
-            start(executor, stopping_jobs.import_slowly, endless_folder()).cancel()
+            start(executor, stopping_jobs.spin_in_scheduler).cancel()
         harness.wait_until(lambda: executor.stats().recycled == 2, "the renewal")
 
 
